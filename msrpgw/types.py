@@ -1,0 +1,115 @@
+"""Frozen values that cross rooms.  Imports nothing of msrpgw."""
+
+import enum
+from typing import Any
+
+import msgspec
+
+
+class Direction(enum.Enum):
+    """Which way a message crosses the gateway."""
+
+    TO_MSRP = "to_msrp"  #: came as a MESSAGE, leaves as a SEND
+    TO_PAGE = "to_page"  #: came as a SEND, leaves as a MESSAGE
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A URI of a request, in the canonical form of keys (RFC 3261 §19.1.4) and in parts."""
+
+    uri: str  #: canonical: host in lower case, no default port, no parameters
+    user: str = ""  #: canonical user part; empty when the URI has none
+    host: str = ""  #: host in lower case, IPv6 with brackets; empty for ``tel:`` and ``urn:``
+    port: int | None = None  #: None for the default one
+    received: str = (
+        ""  #: the URI as it was received, with its parameters: for calling, not for keys
+    )
+
+    @property
+    def aor(self) -> str:
+        """``user@host``, without scheme and port: what different clients agree on."""
+        return f"{self.user}@{self.host}" if self.user else self.host or self.uri
+
+
+class RequestFacts(msgspec.Struct, frozen=True):
+    """What a policy may know of a MESSAGE or an initial INVITE."""
+
+    method: str
+    ruri: Address
+    from_: Address
+    to: Address
+    source_ip: str
+    source_port: int
+    transport: str  #: "UDP", "TCP" or "TLS"
+    headers: tuple[tuple[str, str], ...]  #: names and raw values, in wire order
+    content_type: str | None  #: raw Content-Type, None without a body
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header by its full name, whatever the case; None when absent."""
+        wanted = name.lower()
+        for found, value in self.headers:
+            if found.lower() == wanted:
+                return value
+        return None
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A policy's answer: where a request belongs and how the other side is called.
+
+    For a MESSAGE, the URIs are those of the INVITE to the MSRP user; for an initial INVITE,
+    those of the MESSAGEs to the page user.
+    """
+
+    key: str  #: opaque; one gateway session for each
+    from_uri: str
+    to_uri: str
+    ruri: str
+    content_types: tuple[str, ...] = ("text/plain",)  #: what the MSRP user may send us
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A policy's answer: the request is refused with this SIP status and reason phrase."""
+
+    code: int
+    reason: str
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One instant message on its way across, whatever carried it."""
+
+    message_id: str  #: MSRP Message-ID, the same on each attempt
+    direction: Direction
+    content_type: str
+    body: bytes
+    received_at: float  #: seconds, on the gateway's monotonic clock
+    call_id: str = ""  #: of the MESSAGE that brought it; empty when a SEND did
+
+
+class OutcomeKind(enum.Enum):
+    """How a message ended, or how one attempt to deliver it did."""
+
+    DELIVERED = "delivered"  #: the receiver said that it has the message
+    RELAYED = "relayed"  #: a relay has it; its receiver's REPORT is awaited
+    REFUSED = "refused"  #: the receiver, or what stands before it, said no
+    UNREACHABLE = "unreachable"  #: nobody answered, or nobody could be asked
+    EXPIRED = "expired"  #: we gave up waiting
+    DROPPED = "dropped"  #: the gateway had no room, or was told to forget it
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The end of one message.  Each message that was accepted gets exactly one."""
+
+    kind: OutcomeKind
+    status: int  #: SIP status when the message went to a page user, else MSRP status; 0: none came
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the receiver has the message, as far as anybody can tell."""
+        return self.kind is OutcomeKind.DELIVERED
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that an operator or a plugin may want to know, in OpenSIPS's terms."""
+
+    name: str  #: for example ``E_MSRP_GW_SETUP_FAILED``
+    parameters: dict[str, Any]  #: names as in OpenSIPS's modules; values are str, int or float
