@@ -1,0 +1,464 @@
+"""The user agent core (RFC 3261 §8): requests out, requests in, to whoever registered for them.
+
+    Transports ─► UserAgent ─► Transactions ─► UserAgent ─┬─► receiver of the method
+                   (source)                   (§8.2)      └─► owner of the dialog
+
+The only part of this room that the gateway talks to, beside the INVITE usage on top of it.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from msrpgw.errors import ConfigError, RenderError, SipError
+from msrpgw.sip.client import ClientRequest, OnResponse
+from msrpgw.sip.client_transaction import SendFailure
+from msrpgw.sip.counters import Complaints, SipCounters
+from msrpgw.sip.dialog import DialogId
+from msrpgw.sip.grammar import split_list
+from msrpgw.sip.locate import Locator
+from msrpgw.sip.message import Request, Response
+from msrpgw.sip.parser import Malformed
+from msrpgw.sip.settings import SipSettings
+from msrpgw.sip.transaction import (
+    InviteServerTransaction,
+    ReplyPath,
+    ServerTransaction,
+    Transactions,
+)
+from msrpgw.sip.transport import Target, Transports, bracketed
+from msrpgw.sip.uri import SipUri, Uri, parse_uri
+from msrpgw.timers import Timers
+
+__all__ = ["ClientRequest", "DialogOwner", "SipCounters", "UserAgent"]
+
+_log = Logger()
+
+#: schemes of request URIs that a policy can make something of; others get 416
+_SCHEMES = ("sip:", "sips:", "tel:", "urn:")
+
+#: how methods are listed in Allow; what else is registered follows
+_ALLOW_ORDER = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE")
+
+#: method and branch of a request that the network gave back, perhaps cut short
+_GIVEN_BACK = re.compile(rb"([A-Z]+) [^\r\n]*\r\nVia:[^\r\n]*;branch=(z9hG4bK[0-9a-f]+)[;\r]")
+
+#: seconds that a client that got 503 should wait
+_RETRY_AFTER = ("Retry-After", "5")
+
+
+class DialogOwner(Protocol):
+    """Who gets the requests of a dialog."""
+
+    def request_received(self, transaction: ServerTransaction) -> None:
+        """A request in the dialog, to be answered."""
+
+    def ack_received(self, request: Request) -> None:
+        """An ACK of a 2xx in the dialog."""
+
+
+class UserAgent:
+    """A SIP user agent: one for the program, or one for each user in tests and demos.
+
+    Owned by the service.  ``start`` listens, ``stop`` forgets all transactions.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        timers: Timers,
+        settings: SipSettings,
+        random: Callable[[int], bytes],
+        *,
+        allow_source: Callable[[str], bool],
+    ) -> None:
+        """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
+
+        Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
+        """
+        self.settings = settings
+        self.timers = timers
+        self.random = random
+        self.counters = SipCounters()
+        #: what bodies we take: Accept of our answer to OPTIONS
+        self.accept_types: list[str] = []
+        #: option tags that a request may require of us (RFC 3261 §8.2.2.3)
+        self.extensions: frozenset[str] = frozenset()
+        self.transactions = Transactions(timers, settings, self)
+        self.transports = Transports(
+            reactor,
+            timers,
+            settings,
+            self._message_received,
+            counters=self.counters,
+            on_undeliverable=self._undeliverable,
+        )
+        self._locator = Locator(reactor, timers, settings)
+        self._allow_source = allow_source
+        self._complaints = Complaints(timers)
+        self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
+        self._dialogs: dict[DialogId, DialogOwner] = {}
+        self._server = ("Server", settings.user_agent)
+        self._secret = random(16)  # for tags of stateless answers
+        self._proxy = _parse_proxy(settings.outbound_proxy)
+
+    # Life
+
+    def start(self) -> None:
+        """Listen.  Raises CannotListenError."""
+        self.transports.start()
+
+    def stop(self) -> Deferred[None]:
+        """Forget all transactions and close all sockets; fires when they are closed."""
+        self.transactions.close()
+        self._locator.close()
+        return self.transports.stop()
+
+    def addresses(self) -> list[str]:
+        """What is listened on, with the ports really bound: ``udp:127.0.0.1:5060``."""
+        return self.transports.addresses()
+
+    # Who receives what
+
+    def on(self, method: str, received: Callable[[ServerTransaction], None]) -> None:
+        """Hand requests outside dialogs with this method to ``received``.
+
+        A SipError that it raises becomes the answer.
+        """
+        self._receivers[method] = received
+
+    def add_dialog(self, dialog_id: DialogId, owner: DialogOwner) -> None:
+        """Hand the requests of a dialog to its owner."""
+        self._dialogs[dialog_id] = owner
+
+    def remove_dialog(self, dialog_id: DialogId) -> None:
+        """The dialog is over: its requests get 481."""
+        self._dialogs.pop(dialog_id, None)
+
+    @property
+    def allow(self) -> str:
+        """Value of Allow: all methods that are answered in some way."""
+        methods = {"OPTIONS", *self._receivers}
+        if "INVITE" in methods:
+            methods.update(("ACK", "BYE", "CANCEL"))
+        known = [method for method in _ALLOW_ORDER if method in methods]
+        return ", ".join([*known, *sorted(methods.difference(_ALLOW_ORDER))])
+
+    def capabilities(self) -> list[tuple[str, str]]:
+        """Headers of our answer to OPTIONS (§11.2)."""
+        headers = [
+            ("Allow", self.allow),
+            ("Accept", ", ".join(self.accept_types) or "application/sdp"),
+            ("Accept-Encoding", "identity"),
+        ]
+        if self.extensions:
+            headers.append(("Supported", ", ".join(sorted(self.extensions))))
+        return headers
+
+    # Sending
+
+    def request(
+        self, request: Request, on_response: OnResponse, *, target: Target | None = None
+    ) -> ClientRequest:
+        """Send a request; it is the agent's from now on.
+
+        Via, and Max-Forwards and User-Agent where missing, are added.  It goes to ``target``,
+        else to its topmost Route, to the outbound proxy if it is outside of dialogs, or to its
+        request URI.  ``on_response`` is never called before this returns.
+        Raises RenderError when a value can't be written, SipSyntaxError for a bad URI.
+        """
+        self._complete(request)
+        client = ClientRequest(self, request, on_response)
+        if target is not None:
+            client.start([target])
+            return client
+        hop = self._next_hop(request)
+        targets = self._locator.locate_now(hop)
+        if targets is not None:
+            client.start(targets)
+        else:
+            self._locator.locate(hop, client.located)
+        return client
+
+    def send_ack(self, ack: Request) -> None:
+        """Send the ACK of a 2xx: no transaction, no answer (§13.2.2.4).
+
+        Raises RenderError and SipSyntaxError as ``request`` does.
+        """
+        self._complete(ack)
+        hop = self._next_hop(ack)
+        branch = self.new_branch()
+
+        def located(targets: list[Target]) -> None:
+            if not targets:
+                return  # the peer repeats its 2xx, and in the end its BYE tells us
+            target = targets[0]
+            ack.headers.insert_first("Via", self.transports.via_prefix(target) + branch)
+            data = ack.render()
+            if target.transport == "UDP" and len(data) > self.settings.udp_limit:
+                target = target._replace(transport="TCP")
+                ack.headers.replace_first("Via", self.transports.via_prefix(target) + branch)
+                data = ack.render()
+            sending = self.transports.send(data, target, _ignore)
+            if sending is not None:
+                sending.done()
+
+        self._locator.locate(hop, located)
+
+    def _complete(self, request: Request) -> None:
+        headers = request.headers
+        if "Max-Forwards" not in headers:
+            headers.add("Max-Forwards", "70")
+        if "User-Agent" not in headers:
+            headers.add("User-Agent", self.settings.user_agent)
+
+    def _next_hop(self, request: Request) -> Uri:
+        """The URI whose targets get the request (§8.1.2)."""
+        if "Route" in request.headers:
+            first = request.routes[0].uri
+            # A strict router has been put into the request URI (§12.2.1.1).
+            loose = isinstance(first, SipUri) and first.is_loose_router
+            return first if loose else request.target
+        if self._proxy is not None and request.to.tag is None:
+            if self._proxy.is_loose_router:
+                request.headers.insert_first("Route", f"<{self._proxy.text}>")
+            return self._proxy
+        return request.target
+
+    def new_tag(self) -> str:
+        """A tag for From or To (§19.3)."""
+        return self.random(8).hex()
+
+    def new_call_id(self) -> str:
+        """A Call-ID (§8.1.1.4)."""
+        return self.random(16).hex()
+
+    def new_branch(self) -> str:
+        """A branch for Via, never used before (§8.1.1.7)."""
+        return "z9hG4bK" + self.random(12).hex()
+
+    def contact_uri(self, transport: str = "UDP", towards: str = "") -> str:
+        """A URI for Contact: where requests reach us over this transport.
+
+        ``towards``: address of the peer, which matters when we listen on several addresses.
+        """
+        host, port = self.transports.contact_address(transport, towards)
+        suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
+        return f"sip:{bracketed(host)}:{port}{suffix}"
+
+    # Answering
+
+    def respond(
+        self,
+        transaction: ServerTransaction,
+        status: int,
+        reason: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> None:
+        """Answer a request: To tag and Server are added.  500 if that can't be written."""
+        tag: str | None = None
+        if status > 100:
+            tag = transaction.to_tag
+            if not tag:
+                tag = transaction.to_tag = self.new_tag()
+        request = transaction.request
+        own = (self._server, *headers)
+        try:
+            transaction.respond(
+                request.response(status, reason, to_tag=tag, headers=own, body=body)
+            )
+        except RenderError:
+            _log.failure("the answer {status} can't be written; 500 goes out", status=status)
+            transaction.respond(request.response(500, to_tag=tag))
+
+    # From the transports
+
+    def _message_received(self, message: Request | Response | Malformed, source: ReplyPath) -> None:
+        try:
+            if isinstance(message, Malformed):
+                self._malformed_received(message, source)
+            elif isinstance(message, Response) or self._allow_source(source.host):
+                self.transactions.receive(message, source)
+            else:
+                self._refuse_source(message, source)
+        except SipError as error:
+            # Of a kind that the parser lets through: it can't even be matched.
+            self.counters.malformed += 1
+            self._complaints.add("malformed SIP message", source.host, error.reason)
+            if isinstance(message, Request):
+                self._answer_statelessly(message, source, error.status, error.reason)
+        except Exception:
+            _log.failure("a SIP message could not be processed; going on")
+
+    def _malformed_received(self, message: Malformed, source: ReplyPath) -> None:
+        self.counters.malformed += 1
+        self._complaints.add("malformed SIP message", source.host, message.reason)
+        if message.request is None:
+            return
+        if self._allow_source(source.host):
+            self._answer_statelessly(message.request, source, message.status, message.reason)
+        else:
+            self._refuse_source(message.request, source)
+
+    def _refuse_source(self, request: Request, source: ReplyPath) -> None:
+        self.counters.refused_sources += 1
+        self._complaints.add(
+            "SIP request refused: its source is not in trusted_sources,",
+            source.host,
+            request.method,
+        )
+        self._answer_statelessly(request, source, 403)
+
+    def _answer_statelessly(
+        self,
+        request: Request,
+        source: ReplyPath,
+        status: int,
+        reason: str | None = None,
+        *headers: tuple[str, str],
+    ) -> None:
+        """Answer without a transaction (§8.2.7): the same request gets the same answer."""
+        if request.method == "ACK":
+            return
+        via = request.via
+        seed = f"{via.branch}\n{request.headers.get('Call-ID')}".encode("utf-8", "surrogateescape")
+        tag = hashlib.blake2b(seed, digest_size=8, key=self._secret).hexdigest()
+        response = request.response(status, reason, to_tag=tag, headers=(self._server, *headers))
+        try:
+            source.send_response(response.render(), via)
+        except RenderError:
+            self._complaints.add("unanswerable SIP request", source.host, request.method)
+
+    def _undeliverable(self, data: bytes, reason: str) -> None:
+        """ICMP gave a datagram back (§18.4): if it was a request, its transaction fails."""
+        found = _GIVEN_BACK.match(data)
+        if found is not None:
+            client = self.transactions.find_client(found[2].decode(), found[1].decode())
+            if client is not None:
+                client.transport_failed(SendFailure(reason, True))
+
+    # From the transactions
+
+    def request_received(self, transaction: ServerTransaction) -> None:
+        """A new request: find out who answers it (§8.2)."""
+        try:
+            self._dispatch(transaction)
+        except SipError as error:
+            self.respond(transaction, error.status, error.reason, error.headers)
+        except Exception:
+            _log.failure("{method} could not be processed", method=transaction.request.method)
+            self.respond(transaction, 500)
+
+    def _dispatch(self, transaction: ServerTransaction) -> None:
+        request = transaction.request
+        method = request.method
+        headers = request.headers
+        if method == "CANCEL":
+            self._cancel_received(transaction)
+            return
+        if "Route" in headers:
+            self._remove_own_route(request)
+        tag = request.to.tag
+        if tag is not None:
+            self._check_require(request)
+            dialog_id = DialogId(request.call_id, tag, request.from_.tag or "")
+            owner = self._dialogs.get(dialog_id)
+            if owner is None:
+                self.respond(transaction, 481)
+            else:
+                owner.request_received(transaction)
+            return
+        receiver = self._receivers.get(method)
+        if receiver is None and method != "OPTIONS":
+            if method == "BYE" and "INVITE" in self._receivers:
+                self.respond(transaction, 481)  # §15.1.2
+            else:
+                self.respond(transaction, 405, None, (("Allow", self.allow),))
+            return
+        if not request.uri.lower().startswith(_SCHEMES):
+            self.respond(transaction, 416)
+            return
+        self._check_require(request)
+        if receiver is None:
+            self.respond(transaction, 200, None, self.capabilities())
+        else:
+            receiver(transaction)
+
+    def _check_require(self, request: Request) -> None:
+        """Raises SipError 420 for an extension that we don't have (§8.2.2.3)."""
+        if "Require" in request.headers:
+            unknown = [tag for tag in request.require if tag not in self.extensions]
+            if unknown:
+                raise SipError(
+                    "Bad Extension", status=420, headers=(("Unsupported", ", ".join(unknown)),)
+                )
+
+    def _remove_own_route(self, request: Request) -> None:
+        """Clients that have us as outbound proxy say so in a Route (§16.4)."""
+        first = request.routes[0].uri
+        if not isinstance(first, SipUri) or not self.transports.is_local(first.host, first.port):
+            return
+        line = request.headers.get_all("Route")[0]
+        rest = split_list(line)[1:]
+        if rest:
+            request.headers.replace_first("Route", ", ".join(rest))
+        else:
+            request.headers.remove_first("Route")
+
+    def _cancel_received(self, transaction: ServerTransaction) -> None:
+        methods = {"INVITE": None, **dict.fromkeys(self._receivers)}
+        cancelled = self.transactions.find_cancelled(transaction.request, methods)
+        if cancelled is None:
+            self.respond(transaction, 481)
+            return
+        # §9.2: the To tags of both answers should be the same.
+        if not cancelled.to_tag:
+            cancelled.to_tag = self.new_tag()
+        transaction.to_tag = cancelled.to_tag
+        self.respond(transaction, 200)
+        if isinstance(cancelled, InviteServerTransaction):
+            cancelled.cancelled()
+
+    def ack_received(self, request: Request, source: ReplyPath) -> None:
+        """An ACK of a 2xx goes to its dialog; without one it is of no use."""
+        dialog_id = DialogId.of_request(request)
+        owner = self._dialogs.get(dialog_id)
+        if owner is not None:
+            owner.ack_received(request)
+
+    def merged_request_received(self, request: Request, source: ReplyPath) -> None:
+        """The request came before by another way (§8.2.2.2)."""
+        self.counters.merged += 1
+        self._answer_statelessly(request, source, 482, "Merged Request")
+
+    def overloaded(self, request: Request, source: ReplyPath) -> None:
+        """There is no room for another transaction."""
+        self.counters.overloaded += 1
+        self._complaints.add("SIP request refused: too many transactions,", source.host, "503")
+        self._answer_statelessly(request, source, 503, None, _RETRY_AFTER)
+
+    def stray_response_received(self, response: Response, source: ReplyPath) -> None:
+        """A response to nothing that we know of is dropped (§18.1.2)."""
+        self.counters.stray_responses += 1
+
+
+def _ignore(failure: SendFailure) -> None:
+    """Nobody waits for an answer to an ACK."""
+
+
+def _parse_proxy(text: str | None) -> SipUri | None:
+    if not text:
+        return None
+    try:
+        uri = parse_uri(text)
+    except SipError as error:
+        raise ConfigError([f"[sip] outbound_proxy: {error.reason}"]) from None
+    if not isinstance(uri, SipUri):
+        raise ConfigError([f"[sip] outbound_proxy: {text!r} is no sip: URI"])
+    return uri

@@ -1,0 +1,166 @@
+"""Dialogs (RFC 3261 §12): what two user agents remember of each other between requests.
+
+Pure: no clock, no sockets.  May import the codecs of this room only.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msrpgw.errors import SipSyntaxError
+from msrpgw.sip.fields import NameAddr
+from msrpgw.sip.headers import Headers
+from msrpgw.sip.message import Message, Request, Response
+from msrpgw.sip.uri import SipUri, Uri
+
+
+class DialogId(NamedTuple):
+    """What identifies a dialog at one user agent (§12).  A missing tag is the empty string."""
+
+    call_id: str
+    local_tag: str
+    remote_tag: str
+
+    @classmethod
+    def of_request(cls, request: Request) -> "DialogId":
+        """The dialog that a received request says it belongs to."""
+        return cls(request.call_id, request.to.tag or "", request.from_.tag or "")
+
+
+class Dialog:
+    """One side's view of a dialog.
+
+    Owned by its INVITE usage; ends with it.  From and To are kept as they were on the wire, so
+    that a peer that compares them whole (RFC 2543) finds them unchanged.
+    """
+
+    __slots__ = (
+        "_local",
+        "_remote",
+        "id",
+        "local_cseq",
+        "remote_cseq",
+        "remote_target",
+        "route_set",
+        "secure",
+    )
+
+    def __init__(
+        self,
+        dialog_id: DialogId,
+        *,
+        local: str,
+        remote: str,
+        remote_target: str,
+        route_set: Sequence[NameAddr],
+        local_cseq: int,
+        remote_cseq: int | None,
+        secure: bool,
+    ) -> None:
+        self.id = dialog_id
+        self._local = local  # value of From in our requests, tag included
+        self._remote = remote  # value of To in our requests, tag included
+        self.remote_target = remote_target  #: URI that requests go to, as received
+        self.route_set: tuple[NameAddr, ...] = tuple(route_set)  #: first to visit comes first
+        self.local_cseq = local_cseq  #: number of the last request sent
+        self.remote_cseq = remote_cseq  #: highest number received; None when none came
+        self.secure = secure  #: made with a SIPS request URI
+
+    @classmethod
+    def uas(cls, request: Request, local_tag: str) -> "Dialog":
+        """The dialog that a received INVITE opens (§12.1.1).
+
+        Raises SipSyntaxError when it has no Contact (§8.1.1.8).
+        """
+        contact = request.contact
+        if contact is None:
+            raise SipSyntaxError("Missing Contact header field")
+        return cls(
+            DialogId(request.call_id, local_tag, request.from_.tag or ""),
+            local=f"{request.headers.get('To')};tag={local_tag}",
+            remote=request.headers.get("From") or "",
+            remote_target=as_request_uri(contact.uri),
+            route_set=request.record_routes,
+            local_cseq=0,
+            remote_cseq=request.cseq.number,
+            secure=request.uri[:5].lower() == "sips:",
+        )
+
+    @classmethod
+    def uac(cls, request: Request, response: Response) -> "Dialog":
+        """The dialog that a response to our INVITE opens (§12.1.2).
+
+        A response without Contact leaves the request's own URI as the target: it can't be
+        refused any more, and the proxies that carried the INVITE can carry the rest.
+        """
+        contact = response.contact
+        return cls(
+            DialogId(request.call_id, request.from_.tag or "", response.to.tag or ""),
+            local=request.headers.get("From") or "",
+            remote=response.headers.get("To") or "",
+            remote_target=request.uri if contact is None else as_request_uri(contact.uri),
+            route_set=response.record_routes[::-1],
+            local_cseq=request.cseq.number,
+            remote_cseq=None,
+            secure=request.uri[:5].lower() == "sips:",
+        )
+
+    @property
+    def local_uri(self) -> str:
+        """From, with its tag, as our requests carry it."""
+        return self._local
+
+    @property
+    def remote_uri(self) -> str:
+        """To, with the peer's tag, as our requests carry it."""
+        return self._remote
+
+    def request(self, method: str) -> Request:
+        """The next request in the dialog (§12.2.1.1), without Via and Max-Forwards."""
+        self.local_cseq += 1
+        return self._request(method, self.local_cseq)
+
+    def ack(self, cseq: int) -> Request:
+        """The ACK of a 2xx to the INVITE with this number (§13.2.2.4)."""
+        return self._request("ACK", cseq)
+
+    def _request(self, method: str, cseq: int) -> Request:
+        target = self.remote_target
+        routes = [route.render() for route in self.route_set]
+        if routes and not _is_loose(self.route_set[0]):
+            # A strict router (RFC 2543) wants itself in the request line, the target at the end.
+            target = as_request_uri(self.route_set[0].uri)
+            routes = [*routes[1:], f"<{self.remote_target}>"]
+        headers = Headers([("Route", route) for route in routes])
+        headers.add("From", self._local)
+        headers.add("To", self._remote)
+        headers.add("Call-ID", self.id.call_id)
+        headers.add("CSeq", f"{cseq} {method}")
+        return Request(method, target, headers)
+
+    def check_cseq(self, request: Request) -> bool:
+        """Whether a received request is in order (§12.2.2); if so its number is remembered.
+
+        One that is not is answered 500.
+        """
+        number = request.cseq.number
+        if self.remote_cseq is not None and number < self.remote_cseq:
+            return False
+        self.remote_cseq = number
+        return True
+
+    def refresh_target(self, message: Message) -> None:
+        """Take the Contact of a re-INVITE, or of a 2xx to one, as the new target (§12.2)."""
+        contact = message.contact
+        if contact is not None:
+            self.remote_target = as_request_uri(contact.uri)
+
+
+def as_request_uri(uri: Uri) -> str:
+    """A URI from Contact or Route, without what a request line must not hold (§19.1.1)."""
+    if isinstance(uri, SipUri) and (uri.headers or uri.has_parameter("method")):
+        return uri.without("method").render()
+    return uri.render()
+
+
+def _is_loose(route: NameAddr) -> bool:
+    return isinstance(route.uri, SipUri) and route.uri.is_loose_router

@@ -1,0 +1,403 @@
+"""One INVITE usage: a call made or received, and its end (RFC 3261 §13 to §15).
+
+    call ──────► CALLING ────2xx────────────► ESTABLISHED ◄──ACK── ACCEPTED ◄──accept── OFFERED
+                    │ end                      end │                  │ end                ▲
+                    ▼                              ▼                  ▼                    │
+               CANCELLING ──2xx crossed CANCEL──► ENDING ◄──ACK──── CLOSING            incoming
+                                                   │
+                                                   └──BYE answered──► ENDED
+
+Refusals, time-outs and the peer's BYE or CANCEL lead to ENDED from everywhere.  Whatever does not
+fit its state is absorbed: a request is always answered, a 2xx always acknowledged, a verb that
+comes too late does nothing.
+"""
+
+import enum
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from msrpgw.errors import SipError
+from msrpgw.sip.agent import UserAgent
+from msrpgw.sip.dialog import Dialog, as_request_uri
+from msrpgw.sip.headers import Headers
+from msrpgw.sip.invite_client import ClientInvite
+from msrpgw.sip.invite_server import DIALOG_METHODS, ServerInvite, answer_other, readable_sdp
+from msrpgw.sip.message import Request, Response
+from msrpgw.sip.reinvite import ReinviteListener, Reinvites
+from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
+from msrpgw.sip.transport import is_address
+from msrpgw.sip.uri import SipUri, parse_uri
+
+_MAX_REDIRECTS = 5
+
+
+class InviteListener(ReinviteListener, Protocol):
+    """Who the call is for.
+
+    Hears exactly one of ``call_failed`` (no call came about) and ``call_ended``, once, and nothing
+    after it.  Each method may use the verbs.
+    """
+
+    def call_progress(self, status: int, reason: str) -> None:
+        """A provisional response to our INVITE came; not told of 100."""
+
+    def call_established(self, sdp: bytes) -> None:
+        """The call is up.
+
+        Called: ``sdp`` is the answer of the 2xx, which is acknowledged already.  Incoming: the ACK
+        came; ``sdp`` is its answer if the INVITE had no offer, else empty or of no meaning.
+        """
+
+    def call_failed(self, status: int, reason: str) -> None:
+        """No call came about: refused (3xx to 6xx), no answer (408), unreachable (503),
+        cancelled or expired (487), answered without SDP (488)."""
+
+    def call_ended(self, reason: str) -> None:
+        """The call is over; told too when it ends between our 2xx and its ACK."""
+
+
+class UsageState(enum.Enum):
+    """What the usage waits for."""
+
+    CALLING = "calling"  #: the final answer to our INVITE
+    CANCELLING = "cancelling"  #: the same, although it is not wanted any more
+    OFFERED = "offered"  #: the listener's decision on the INVITE received
+    ACCEPTED = "accepted"  #: the ACK of our 2xx
+    CLOSING = "closing"  #: the same, since BYE must not come before it (§15)
+    ESTABLISHED = "established"  #: nothing: the call is up
+    ENDING = "ending"  #: the answer to our BYE
+    ENDED = "ended"  #: nothing ever again
+
+
+class InviteUsage:
+    """Made by ``call`` or ``incoming``; ends by ``end``, by the peer, or by lack of answers."""
+
+    def __init__(self, agent: UserAgent, listener: InviteListener, call_id: str) -> None:
+        self.state = UsageState.ENDED
+        self.call_id = call_id
+        self.offer = b""  #: SDP of the INVITE received; b"" when it asks for our offer
+        self.dialog: Dialog | None = None  #: None until there is one that is more than early
+        self._agent = agent
+        self._listener = listener
+        self._farewell: Callable[[], None] | None = None  # tells the listener the end; used once
+        self._reinvites = Reinvites(agent, listener, self._give_up)
+        self._received: ServerInvite | None = None  # the initial INVITE, when it is the peer's
+        self._calling: ClientInvite | None = None  # the initial INVITE, when it is ours
+        self._fields: tuple[tuple[str, str], ...] = ()  # of our INVITE, but CSeq
+        self._body = b""  # of our INVITE
+        self._deadline = 0.0  # of our INVITE, on the clock; 0 for none
+        self._tried: list[str] = []  # request URIs of our INVITE, in order
+        self._contact = ""  # URI that our requests name
+
+    # Made
+
+    @classmethod
+    def call(
+        cls,
+        agent: UserAgent,
+        listener: InviteListener,
+        *,
+        ruri: str,
+        from_uri: str,
+        to_uri: str,
+        offer: bytes,
+        headers: Iterable[tuple[str, str]] = (),
+        timeout: float,
+    ) -> "InviteUsage":
+        """Call somebody.  ``timeout``: seconds until we give up; 0 leaves it to timer C.
+
+        What fails at once, a URI that is none for example, is told before this returns.
+        """
+        usage = cls(agent, listener, agent.new_call_id())
+        usage.state = UsageState.CALLING
+        try:
+            for text in (ruri, from_uri, to_uri):
+                parse_uri(text)
+            hop = parse_uri(agent.settings.outbound_proxy or ruri)
+        except SipError as error:
+            usage._fail(error.status, error.reason)
+            return usage
+        transport = hop.transport if isinstance(hop, SipUri) else None
+        host = hop.host.strip("[]")
+        towards = host if is_address(host) else ""
+        usage._contact = agent.contact_uri((transport or "UDP").upper(), towards)
+        usage._fields = (
+            ("From", f"<{from_uri}>;tag={agent.new_tag()}"),
+            ("To", f"<{to_uri}>"),
+            ("Call-ID", usage.call_id),
+            ("Contact", f"<{usage._contact}>"),
+            ("Allow", DIALOG_METHODS),
+            *headers,
+            ("Content-Type", "application/sdp"),
+        )
+        usage._body = offer
+        usage._deadline = agent.timers.seconds() + timeout if timeout else 0.0
+        usage._invite(ruri)
+        return usage
+
+    @classmethod
+    def incoming(
+        cls, agent: UserAgent, transaction: InviteServerTransaction, listener: InviteListener
+    ) -> "InviteUsage":
+        """Take an initial INVITE, to be answered by ``accept`` or ``reject``.
+
+        One that can't be used is refused, and ``call_failed`` told, before this returns.
+        """
+        usage = cls(agent, listener, transaction.request.call_id)
+        tag = transaction.to_tag = transaction.to_tag or agent.new_tag()
+        try:
+            dialog = Dialog.uas(transaction.request, tag)
+            received = ServerInvite(agent, transaction, usage)
+        except SipError as error:
+            agent.respond(transaction, error.status, error.reason, error.headers)
+            usage._fail(error.status, error.reason)
+            return usage
+        usage.state = UsageState.OFFERED
+        usage.offer = received.offer
+        usage.dialog = dialog
+        usage._received = received
+        source = transaction.source
+        usage._contact = agent.contact_uri(source.transport, source.host)
+        agent.add_dialog(dialog.id, usage)
+        agent.respond(transaction, 100)
+        return usage
+
+    @property
+    def peer_host(self) -> str:
+        """Address that our INVITE went to; empty when the peer called, or is being located."""
+        return self._calling.peer_host if self._calling is not None else ""
+
+    # Verbs: each does nothing when it comes too late
+
+    def ring(self, status: int = 180, reason: str | None = None) -> None:
+        """Send a provisional response to the initial INVITE."""
+        if self._received is not None:
+            self._received.ring(status, reason)
+
+    def accept(self, body: bytes) -> None:
+        """Answer the initial INVITE with 200 and this SDP; ``call_established`` follows."""
+        if self.state is UsageState.OFFERED and self._received is not None:
+            self.state = UsageState.ACCEPTED
+            self._received.accept(body)
+
+    def reject(
+        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Refuse the initial INVITE; ``call_failed`` is told at once."""
+        if self.state is UsageState.OFFERED and self._received is not None:
+            self._received.reject(status, reason, headers)
+            self._fail(status, reason or "Refused")
+
+    def reinvite(self, offer: bytes) -> None:
+        """Offer a changed session, when the call is up and no other INVITE is under way.
+
+        Unless the call ends, each is followed by ``call_reanswered`` or ``call_reinvite_failed``.
+        """
+        if self.state not in (UsageState.CLOSING, UsageState.ENDING, UsageState.ENDED):
+            self._reinvites.offer(offer)
+
+    def answer(self, body: bytes) -> None:
+        """Accept the re-INVITE that ``call_offered`` told of."""
+        self._reinvites.answer(body)
+
+    def refuse_offer(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Refuse the re-INVITE that ``call_offered`` told of; the call goes on as before."""
+        self._reinvites.refuse(status, headers)
+
+    def end(self, reason: str = "") -> None:
+        """Hang up: CANCEL, refusal or BYE, as the state asks.
+
+        The listener is told when the peer has answered, or has not for long enough.
+        """
+        if self.state is UsageState.CALLING:
+            assert self._calling is not None
+            self.state = UsageState.CANCELLING
+            self._calling.cancel()
+        elif self.state is UsageState.OFFERED:
+            self.reject(480)
+        elif self.state is UsageState.ACCEPTED:
+            self.state = UsageState.CLOSING
+            self._farewell = self._ended(reason or "Ended by us")
+        elif self.state is UsageState.ESTABLISHED:
+            self._bye(self._ended(reason or "Ended by us"))
+
+    # Our INVITE
+
+    def _invite(self, ruri: str) -> None:
+        self._tried.append(ruri)
+        fields = Headers([*self._fields, ("CSeq", f"{len(self._tried)} INVITE")])
+        invite = ClientInvite(self._agent, self, Request("INVITE", ruri, fields, self._body))
+        self._calling = invite
+        left = self._deadline - self._agent.timers.seconds()
+        invite.send(max(left, 0.001) if self._deadline else 0.0)
+
+    def invite_progressed(self, invite: ClientInvite, response: Response) -> None:
+        """A provisional response came."""
+        if invite is self._calling and response.status > 100:
+            self._listener.call_progress(response.status, response.reason)
+
+    def invite_accepted(self, invite: ClientInvite, response: Response) -> None:
+        """A 2xx came: the first, one that crossed our CANCEL, or one of another branch."""
+        dialog = Dialog.uac(invite.request, response)
+        invite.acknowledge(dialog, response)
+        if self.state is UsageState.CALLING:
+            self._use(dialog)
+            sdp = readable_sdp(response)
+            if sdp:
+                self._establish(sdp)
+            else:
+                self._bye(lambda: self._listener.call_failed(488, "No SDP in the 2xx"))
+                self._say_farewell()
+        elif self.state is UsageState.CANCELLING:
+            self._use(dialog)
+            self._bye(lambda: self._listener.call_failed(487, "Cancelled"))
+        else:
+            # §13.2.2.4: one branch of the fork is enough, or nobody wants the call any more.
+            self._agent.request(dialog.request("BYE"), _nothing)
+
+    def invite_failed(
+        self, invite: ClientInvite, status: int, reason: str, response: Response | None
+    ) -> None:
+        """Our INVITE was refused, or we gave it up."""
+        target = self._redirection(status, response) if self.state is UsageState.CALLING else None
+        if target is not None:
+            self._invite(target)
+        else:
+            self._fail(status, reason)
+
+    def _redirection(self, status: int, response: Response | None) -> str | None:
+        """Where a 3xx leads, if it may be followed (§8.1.3.4)."""
+        if response is None or status // 100 != 3 or not self._agent.settings.follow_redirects:
+            return None
+        contact = response.contact
+        if contact is None or not isinstance(contact.uri, SipUri):
+            return None
+        target = as_request_uri(contact.uri)
+        return None if target in self._tried or len(self._tried) > _MAX_REDIRECTS else target
+
+    # The peer's INVITE
+
+    def invite_withdrawn(self, invite: ServerInvite, status: int, reason: str) -> None:
+        """The peer cancelled its INVITE, or let it expire."""
+        self._fail(status, reason)
+
+    def invite_acknowledged(self, invite: ServerInvite, sdp: bytes) -> None:
+        """The ACK of our 2xx came."""
+        if self.state is UsageState.CLOSING:
+            self._bye(self._farewell)
+        elif invite.offer or sdp:
+            self._establish(sdp)
+        else:
+            self._give_up("The ACK came without an answer")
+
+    def invite_not_acknowledged(self, invite: ServerInvite) -> None:
+        """No ACK came in time: the call must end (§13.3.1.4)."""
+        if self.state is UsageState.CLOSING:
+            self._bye(self._farewell)
+        else:
+            self._give_up("No ACK came for our 2xx")
+
+    # Requests in the dialog
+
+    def ack_received(self, request: Request) -> None:
+        """An ACK of a 2xx; one that belongs to no INVITE under way is ignored."""
+        received = self._received
+        if received is not None and received.request.cseq.number == request.cseq.number:
+            received.ack_received(readable_sdp(request))
+        self._reinvites.ack_received(request)
+
+    def request_received(self, transaction: ServerTransaction) -> None:
+        """Answer a request in the dialog."""
+        request = transaction.request
+        if self.dialog is None or self.state is UsageState.ENDED:
+            self._agent.respond(transaction, 481)
+        elif not self.dialog.check_cseq(request):
+            self._agent.respond(transaction, 500, "CSeq out of order")
+        elif request.method == "BYE":
+            self._bye_received(transaction)
+        elif self.state in (UsageState.CLOSING, UsageState.ENDING):
+            self._agent.respond(transaction, 481)
+        elif isinstance(transaction, InviteServerTransaction):
+            self._reinvite_received(transaction)
+        else:
+            answer_other(self._agent, transaction)
+
+    def _bye_received(self, transaction: ServerTransaction) -> None:
+        self._agent.respond(transaction, 200)
+        if self.state is UsageState.OFFERED:
+            assert self._received is not None
+            self._received.reject(487)
+            self._fail(487, "Ended by the peer")
+            return
+        if self.state in (UsageState.ACCEPTED, UsageState.ESTABLISHED):
+            self._farewell = self._ended("Ended by the peer")
+        self._finish()  # else it crossed our BYE, or spares it
+
+    def _reinvite_received(self, transaction: InviteServerTransaction) -> None:
+        received = self._received
+        if self.state is UsageState.ACCEPTED and received is not None and received.offer:
+            # Who sends the next INVITE has had our 2xx: only its ACK was lost, or is late.
+            received.ack_received(b"")
+        if self.state is UsageState.ESTABLISHED:
+            self._reinvites.request_received(transaction)
+        elif self.state is UsageState.OFFERED:
+            delay = str(self._agent.random(1)[0] % 11)
+            self._agent.respond(transaction, 500, None, [("Retry-After", delay)])  # §14.2
+        elif self.state is UsageState.ACCEPTED:
+            self._agent.respond(transaction, 491)  # the answer to our offer is on its way
+        else:
+            self._agent.respond(transaction, 481)  # the listener ended the call just now
+
+    # Ends
+
+    def _use(self, dialog: Dialog) -> None:
+        self.dialog = dialog
+        self._agent.add_dialog(dialog.id, self)
+
+    def _establish(self, sdp: bytes) -> None:
+        assert self.dialog is not None
+        self.state = UsageState.ESTABLISHED
+        self._listener.call_established(sdp)
+        if self.state is UsageState.ESTABLISHED:
+            self._reinvites.start(self.dialog, self._contact, self._calling is not None)
+
+    def _give_up(self, reason: str) -> None:
+        """End a call that can't go on; the listener need not wait for what the peer says."""
+        self._bye(self._ended(reason))
+        self._say_farewell()
+
+    def _bye(self, farewell: Callable[[], None] | None) -> None:
+        assert self.dialog is not None
+        self.state = UsageState.ENDING
+        self._farewell = farewell
+        self._reinvites.stop()
+        self._agent.request(self.dialog.request("BYE"), self._bye_answered)
+
+    def _bye_answered(self, response: Response) -> None:
+        if response.status >= 200 and self.state is UsageState.ENDING:
+            self._finish()
+
+    def _ended(self, reason: str) -> Callable[[], None]:
+        return lambda: self._listener.call_ended(reason)
+
+    def _fail(self, status: int, reason: str) -> None:
+        self._farewell = lambda: self._listener.call_failed(status, reason)
+        self._finish()
+
+    def _finish(self) -> None:
+        self.state = UsageState.ENDED
+        self._reinvites.stop()
+        if self._received is not None:
+            self._received.stop()
+        if self.dialog is not None:
+            self._agent.remove_dialog(self.dialog.id)
+        self._say_farewell()
+
+    def _say_farewell(self) -> None:
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None:
+            farewell()
+
+
+def _nothing(response: Response) -> None:
+    """Nobody waits for this response."""

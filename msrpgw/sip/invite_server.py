@@ -1,0 +1,192 @@
+"""One INVITE that we received, initial or not: its responses, until the ACK (RFC 3261 §13.3).
+
+    PENDING ──accept──► ACCEPTED ──ACK, or none in 64*T1──► DONE
+       └── reject, CANCEL, Expires ───────────────────────► DONE
+
+And what all requests in an INVITE dialog have in common, initial or not.
+"""
+
+import enum
+from collections.abc import Iterable
+from typing import Protocol
+
+from msrpgw.errors import SipError
+from msrpgw.sip.agent import UserAgent
+from msrpgw.sip.message import Message
+from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
+from msrpgw.timers import Timer
+
+#: what can be asked of us inside an INVITE dialog
+DIALOG_METHODS = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+
+#: §13.3.1.1: proxies give an INVITE up unless a provisional response comes every minute
+_RING_INTERVAL = 60.0
+
+
+class ServerInviteOwner(Protocol):
+    """Who hears what became of the INVITE: its usage."""
+
+    def invite_withdrawn(self, invite: "ServerInvite", status: int, reason: str) -> None:
+        """Cancelled or expired before we decided; it has been answered with ``status``."""
+
+    def invite_acknowledged(self, invite: "ServerInvite", sdp: bytes) -> None:
+        """The ACK of our 2xx came, with the answer if the offer was ours."""
+
+    def invite_not_acknowledged(self, invite: "ServerInvite") -> None:
+        """No ACK came in 64*T1 (§13.3.1.4)."""
+
+
+class _State(enum.Enum):
+    PENDING = "pending"  # our decision
+    ACCEPTED = "accepted"  # the ACK
+    DONE = "done"  # nothing
+
+
+class ServerInvite:
+    """Owned by its usage; ends by a refusal, by its ACK or the lack of one, or by ``stop``."""
+
+    def __init__(
+        self, agent: UserAgent, transaction: InviteServerTransaction, owner: ServerInviteOwner
+    ) -> None:
+        """Raises SipError, unanswered, for a body that is no session description."""
+        self.request = transaction.request
+        self.offer = session_description(self.request)  #: SDP of the INVITE; b"" asks for ours
+        self._agent = agent
+        self._transaction = transaction
+        self._owner = owner
+        self._state = _State.PENDING
+        self._repeat: Timer | None = None  # of the 2xx, or of the ringing
+        self._limit: Timer | None = None  # until we must have decided, or have had the ACK
+        patience = self._patience()
+        if patience is not None:
+            self._limit = agent.timers.call_later(patience, self._expired)
+        transaction.on_cancel = self._cancelled
+
+    def _patience(self) -> float | None:
+        """Seconds in which it must be decided: timer C, or less if Expires says so (§13.3.1)."""
+        limit = self._agent.settings.timer_c or None
+        expires = (self.request.headers.get("Expires") or "").strip()
+        if expires.isascii() and expires.isdigit() and len(expires) <= 10:
+            return min(float(expires), limit or float(expires))
+        return limit
+
+    @property
+    def pending(self) -> bool:
+        """Whether our final answer is still to come."""
+        return self._state is _State.PENDING
+
+    def ring(self, status: int, reason: str | None) -> None:
+        """Send a provisional response of the early dialog, and again every minute."""
+        if self._state is not _State.PENDING:
+            return
+        self._agent.respond(self._transaction, status, reason, self._dialog_headers())
+        if self._repeat is not None:
+            self._repeat.cancel()
+        self._repeat = self._agent.timers.call_later(
+            _RING_INTERVAL, lambda: self.ring(status, reason)
+        )
+
+    def accept(self, body: bytes) -> None:
+        """Send the 200, again and again until its ACK comes (§13.3.1.4).  Only when pending."""
+        self.stop()
+        self._state = _State.ACCEPTED
+        t1 = self._agent.settings.t1
+        self._limit = self._agent.timers.call_later(64 * t1, self._not_acknowledged)
+        # Over TCP it is repeated too: a hop behind the next one may be UDP.
+        self._send_2xx(body, t1)
+
+    def _send_2xx(self, body: bytes, interval: float) -> None:
+        doubled = min(2 * interval, self._agent.settings.t2)
+        self._repeat = self._agent.timers.call_later(
+            interval, lambda: self._send_2xx(body, doubled)
+        )
+        headers = [
+            *self._dialog_headers(),
+            ("Allow", DIALOG_METHODS),
+            ("Content-Type", "application/sdp"),
+        ]
+        self._agent.respond(self._transaction, 200, None, headers, body)
+
+    def reject(
+        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Send a final refusal; the transaction takes care of its ACK."""
+        if self._state is _State.PENDING:
+            self.stop()
+            self._agent.respond(self._transaction, status, reason, headers)
+
+    def ack_received(self, sdp: bytes) -> None:
+        """The ACK came; a repeated one is ignored."""
+        if self._state is _State.ACCEPTED:
+            self.stop()
+            self._owner.invite_acknowledged(self, sdp)
+
+    def stop(self) -> None:
+        """Do nothing more: neither send the 2xx again nor wait for its ACK."""
+        self._state = _State.DONE
+        for timer in (self._repeat, self._limit):
+            if timer is not None:
+                timer.cancel()
+        self._repeat = self._limit = None
+
+    def _cancelled(self) -> None:
+        if self._state is _State.PENDING:
+            self._withdraw(487, "Request Terminated")
+
+    def _expired(self) -> None:
+        if "Expires" in self.request.headers:
+            self._withdraw(487, "Request Expired")
+        else:
+            self._withdraw(480, "Nobody answered")
+
+    def _withdraw(self, status: int, reason: str) -> None:
+        self.reject(status, reason)
+        self._owner.invite_withdrawn(self, status, reason)
+
+    def _not_acknowledged(self) -> None:
+        self.stop()
+        self._owner.invite_not_acknowledged(self)
+
+    def _dialog_headers(self) -> list[tuple[str, str]]:
+        """What a response that makes a dialog, or refreshes its target, must carry (§12.1.1)."""
+        routes = self.request.headers.get_all("Record-Route")
+        source = self._transaction.source
+        contact = self._agent.contact_uri(source.transport, source.host)
+        return [*(("Record-Route", route) for route in routes), ("Contact", f"<{contact}>")]
+
+
+def session_description(message: Message) -> bytes:
+    """The SDP that a message carries, b"" when it has none.
+
+    Raises SipError (415) for a body of another type, unless its sender calls it optional.
+    """
+    if not message.body:
+        return b""
+    headers = message.headers
+    essence = (message.content_type or "application/sdp").partition(";")[0].strip().lower()
+    if essence != "application/sdp":
+        disposition = (headers.get("Content-Disposition") or "").lower()
+        if "handling=optional" in disposition.replace(" ", ""):
+            return b""
+        accept = ("Accept", "application/sdp")
+        raise SipError("Unsupported Media Type", status=415, headers=(accept,))
+    if (headers.get("Content-Encoding") or "identity").strip().lower() != "identity":
+        accept = ("Accept-Encoding", "identity")
+        raise SipError("Unsupported Content-Encoding", status=415, headers=(accept,))
+    return message.body
+
+
+def readable_sdp(message: Message) -> bytes:
+    """The SDP of a message that can't be refused, b"" when there is none that can be read."""
+    try:
+        return session_description(message)
+    except SipError:
+        return b""
+
+
+def answer_other(agent: UserAgent, transaction: ServerTransaction) -> None:
+    """Answer a request in a dialog that neither changes nor ends it (§11.2, §8.2.1)."""
+    if transaction.request.method == "OPTIONS":
+        agent.respond(transaction, 200, None, agent.capabilities())
+    else:
+        agent.respond(transaction, 405, None, [("Allow", DIALOG_METHODS)])

@@ -1,0 +1,48 @@
+"""What can be set in the SIP room: the table ``[sip]`` of the configuration file."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of the SIP user agent.  Times in seconds, sizes in bytes."""
+
+    #: where to listen: ``udp:ADDRESS:PORT`` or ``tcp:ADDRESS:PORT``, IPv6 in brackets
+    listen: tuple[str, ...] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
+    #: host[:port] that others reach us at, for Contact and Via; default: the bound address
+    advertised_contact: str | None = None
+    #: a ``sip:`` URI that every request outside a dialog is sent through (RFC 3261 §8.1.2)
+    outbound_proxy: str | None = None
+    #: value of User-Agent and Server
+    user_agent: str = "msrpgw"
+    #: estimate of the round-trip time (RFC 3261 §17.1.1.1)
+    t1: Seconds = 0.5
+    #: longest interval between retransmissions of a request other than INVITE
+    t2: Seconds = 4.0
+    #: how long a message stays in the network
+    t4: Seconds = 5.0
+    #: how long a ringing INVITE may stay without a final answer (timer C, RFC 3261 §16.6)
+    timer_c: Seconds = 180.0
+    #: a request larger than this goes over TCP (RFC 3261 §18.1.1)
+    udp_limit: Count = 1300
+    #: largest message taken from the wire
+    max_message_size: Count = 65536
+    #: most header fields of a message
+    max_headers: Count = 200
+    #: longest header line
+    max_line_length: Count = 8192
+    #: most transactions at a time; more requests get 503
+    max_transactions: Count = 100_000
+    #: most TCP connections at a time
+    max_connections: Count = 10_000
+    #: a TCP connection on which nothing came for so long is closed
+    idle_timeout: Seconds = 600.0
+    #: time for a TCP connection to be made
+    connect_timeout: Seconds = 5.0
+    #: follow a 3xx answer to an INVITE to its first Contact
+    follow_redirects: bool = False

@@ -1,0 +1,427 @@
+"""TCP connections: making, accepting, reusing and losing them (RFC 3261 §18).
+
+May import the codec of this room and Twisted; knows nothing of transactions.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    NoRouteError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IConsumer,
+    IPushProducer,
+    IReactorTCP,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from msrpgw.sip.client_transaction import SendFailure
+from msrpgw.sip.counters import SipCounters
+from msrpgw.sip.fields import Via
+from msrpgw.sip.message import Request, Response
+from msrpgw.sip.parser import Limits, Malformed, Ping, Pong, StreamParser
+from msrpgw.sip.server_transaction import ReplyPath
+from msrpgw.sip.settings import SipSettings
+from msrpgw.timers import Timer, Timers
+
+#: bytes that may wait for a peer that does not read; more, and the connection is broken off
+_BACKLOG_LIMIT = 4 * 1024 * 1024
+#: seconds for the last bytes of connections that we close
+_CLOSING_TIME = 1.0
+
+#: errors of connect() that mean "no TCP here", so that UDP may be tried (§18.1.1)
+_REFUSALS = frozenset(
+    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT}
+)
+
+OnMessage = Callable[[Request | Response | Malformed, ReplyPath], None]
+OnFailure = Callable[[SendFailure], None]
+
+
+class Target(NamedTuple):
+    """Where a request goes."""
+
+    transport: str  #: ``UDP`` or ``TCP``
+    host: str  #: IP address, without brackets
+    port: int
+    #: to be tried only when the target before it refused the connection (§18.1.1)
+    fallback: bool = False
+
+
+class Sending:
+    """A request on its way over a connection.
+
+    Until ``done`` it is told of the loss of the connection, by which its response is lost too.
+    """
+
+    __slots__ = ("_connection", "data", "fresh", "on_failure", "target")
+
+    def __init__(self, data: bytes, target: Target, on_failure: OnFailure) -> None:
+        self.data = data
+        self.target = target
+        self.on_failure = on_failure
+        self.fresh = False  #: the connection was made for it: a loss is no accident of reuse
+        self._connection: Connection | None = None
+
+    def sent_over(self, connection: "Connection | None") -> None:
+        """Remember which connection has it; None: it waits for one."""
+        self._connection = connection
+
+    def done(self) -> None:
+        """A response came, or none is wanted any more."""
+        if self._connection is not None:
+            self._connection.sendings.pop(self, None)
+            self._connection = None
+        else:
+            self.on_failure = _ignore
+
+
+def _ignore(failure: SendFailure) -> None:
+    """Nobody waits for it any more."""
+
+
+class StreamSource:
+    """The connection that a message came over."""
+
+    __slots__ = ("_connection", "host", "local_host", "local_port", "port")
+
+    transport = "TCP"
+    reliable = True
+
+    def __init__(
+        self, connection: "Connection", host: str, port: int, local_host: str, local_port: int
+    ) -> None:
+        self._connection = connection
+        self.host = host
+        self.port = port
+        self.local_host = local_host
+        self.local_port = local_port
+
+    def send_response(self, data: bytes, via: Via) -> None:
+        """Send over the same connection; when it is gone, over one to the Via (§18.2.2)."""
+        self._connection.send_response(data, via)
+
+
+class _Transport(ITCPTransport, IConsumer):
+    """What Twisted gives a TCP protocol."""
+
+
+@implementer(IPushProducer)
+class Connection(Protocol):
+    """One TCP connection, whoever made it.
+
+    Owned by the pool; ends with the connection, after ``idle_timeout``, or when its peer breaks
+    the framing or does not read.
+    """
+
+    transport: _Transport
+
+    def __init__(self, pool: "Streams") -> None:
+        self._pool = pool
+        self._parser = StreamParser(pool.limits)
+        self._closing = False
+        self._blocked = False  # the transport's buffer is full
+        self._backlog = 0  # bytes written since it is
+        self._heard = 0.0  # when the peer last sent something
+        self._idle: Timer | None = None
+        self.alive = False
+        self.address = ("", 0)  #: the peer's
+        self.sendings: dict[Sending, None] = {}  #: requests without a response yet
+
+    def connectionMade(self) -> None:
+        """Join the pool."""
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        peer, local = self.transport.getPeer(), self.transport.getHost()
+        self.address = (plain_address(peer.host), peer.port)
+        self._source = StreamSource(self, *self.address, plain_address(local.host), local.port)
+        self.transport.registerProducer(self, True)
+        self.alive = True
+        self._heard = self._pool.timers.seconds()
+        self._watch(self._pool.settings.idle_timeout)
+        self._pool.connection_made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand up what is complete; answer keep-alives (RFC 5626 §3.5.1)."""
+        if self._closing:
+            return
+        pool = self._pool
+        self._heard = pool.timers.seconds()
+        for message in self._parser.feed(data):
+            if isinstance(message, Ping):
+                self.write(b"\r\n")
+            elif not isinstance(message, Pong):
+                pool.message_received(message, self._source)
+                if isinstance(message, Malformed) and message.fatal:
+                    self.close()
+                    return
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Leave the pool."""
+        self.alive = False
+        if self._idle is not None:
+            self._idle.cancel()
+        self._pool.connection_lost(self)
+
+    def send(self, sending: Sending) -> None:
+        """Send a request."""
+        self.sendings[sending] = None
+        sending.sent_over(self)
+        self.write(sending.data)
+
+    def send_response(self, data: bytes, via: Via) -> None:
+        """Send a response, over another connection if this one is gone."""
+        if self.alive:
+            self.write(data)
+        else:
+            # §18.2.2: to the address it came from, at the port that the peer listens on.
+            target = Target("TCP", via.received or self.address[0], via.port or 5060)
+            self._pool.send(data, target, _ignore)
+
+    def write(self, data: bytes) -> None:
+        """Write; Twisted gathers what is written in one turn of the reactor."""
+        if self._blocked:
+            self._backlog += len(data)
+            if self._backlog > _BACKLOG_LIMIT:
+                self.transport.abortConnection()
+                return
+        self.transport.write(data)
+
+    def close(self) -> None:
+        """Close when what was written is sent; take no more."""
+        self._closing = True
+        self._leave()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closing = True
+        self.transport.abortConnection()
+
+    def _leave(self) -> None:
+        self.alive = False
+        self._pool.forget(self)
+
+    def pauseProducing(self) -> None:
+        """The peer does not read as fast as we write."""
+        self._blocked = True
+
+    def resumeProducing(self) -> None:
+        """What was written is on its way."""
+        self._blocked = False
+        self._backlog = 0
+
+    def stopProducing(self) -> None:
+        """The connection is lost; ``connectionLost`` follows."""
+
+    def _watch(self, delay: float) -> None:
+        self._idle = self._pool.timers.call_later(delay, self._check_idle)
+
+    def _check_idle(self) -> None:
+        left = self._heard + self._pool.settings.idle_timeout - self._pool.timers.seconds()
+        if left > 0:
+            self._watch(left)
+        else:
+            self.close()
+
+
+class _Accepting(ServerFactory):
+    """Makes the connections that peers open."""
+
+    noisy = False
+
+    def __init__(self, pool: "Streams") -> None:
+        self._pool = pool
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
+        """A connection, unless there are too many."""
+        if self._pool.full:
+            self._pool.counters.refused_connections += 1
+            return None
+        return Connection(self._pool)
+
+
+class _Connecting(ClientFactory):
+    """A connection being made, and the requests that wait for it."""
+
+    noisy = False
+
+    def __init__(self, pool: "Streams", target: Target) -> None:
+        self._pool = pool
+        self.target = target
+        self.waiting: list[Sending] = []
+        self.connector: IConnector | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        """The connection is there; it sends what waits once it joins the pool."""
+        return Connection(self._pool)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        """Nobody there."""
+        self._pool.connecting_failed(self, _explain(reason.value))
+
+
+def _explain(failed: BaseException | None) -> SendFailure:
+    if isinstance(failed, (TimeoutError, TCPTimedOutError)):
+        return SendFailure("TCP connect timed out")
+    refused = isinstance(failed, (ConnectionRefusedError, NoRouteError))
+    if isinstance(failed, ConnectError) and isinstance(failed.osError, int):
+        refused = refused or failed.osError in _REFUSALS
+    return SendFailure("TCP connection refused" if refused else "TCP connect failed", refused)
+
+
+class Streams:
+    """All TCP connections of a user agent, by the peer's address and port."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        timers: Timers,
+        settings: SipSettings,
+        counters: SipCounters,
+        on_message: OnMessage,
+    ) -> None:
+        self._reactor = IReactorTCP(reactor)
+        self._on_message = on_message
+        self.timers = timers
+        self.settings = settings
+        self.counters = counters
+        self.limits = Limits(
+            settings.max_message_size, settings.max_headers, settings.max_line_length
+        )
+        self.accepting = _Accepting(self)  #: factory for listening ports
+        self._usable: dict[tuple[str, int], Connection] = {}
+        self._open: dict[Connection, None] = {}
+        self._connecting: dict[tuple[str, int], _Connecting] = {}
+        self._closed: Deferred[None] | None = None  # set while closing
+        self._patience: Timer | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another connection."""
+        return (
+            self._closed is not None
+            or len(self._open) + len(self._connecting) >= self.settings.max_connections
+        )
+
+    def send(self, data: bytes, target: Target, on_failure: OnFailure) -> Sending:
+        """Send a request over a connection that is there, or make one.
+
+        ``on_failure`` is never called before this returns.
+        """
+        sending = Sending(data, target, on_failure)
+        self._send(sending)
+        return sending
+
+    def _send(self, sending: Sending) -> None:
+        target = sending.target
+        where = (target.host, target.port)
+        connection = self._usable.get(where)
+        if connection is not None:
+            connection.send(sending)
+            return
+        sending.fresh = True
+        connecting = self._connecting.get(where)
+        if connecting is None:
+            if self.full:
+                failure = SendFailure("too many TCP connections")
+                self.timers.call_later(0, lambda: sending.on_failure(failure))
+                return
+            connecting = self._connecting[where] = _Connecting(self, target)
+            connecting.waiting.append(sending)
+            connecting.connector = self._reactor.connectTCP(
+                target.host, target.port, connecting, self.settings.connect_timeout
+            )
+        else:
+            connecting.waiting.append(sending)
+
+    def close(self) -> Deferred[None]:
+        """Close all connections; fires when they are gone, aborting those that linger."""
+        done: Deferred[None] = Deferred()
+        self._closed = done
+        for connecting in list(self._connecting.values()):
+            connecting.waiting.clear()
+            if connecting.connector is not None:
+                connecting.connector.stopConnecting()
+        for connection in list(self._open):
+            connection.sendings.clear()
+            connection.close()
+        self._patience = self.timers.call_later(_CLOSING_TIME, self._abort_all)
+        self._check_closed()
+        return done
+
+    def _abort_all(self) -> None:
+        for connection in list(self._open):
+            connection.abort()
+
+    def _check_closed(self) -> None:
+        done = self._closed
+        if done is not None and not done.called and not self._open and not self._connecting:
+            if self._patience is not None:
+                self._patience.cancel()
+            done.callback(None)
+
+    # For the connections
+
+    def message_received(
+        self, message: Request | Response | Malformed, source: StreamSource
+    ) -> None:
+        """Something came over a connection."""
+        self._on_message(message, source)
+
+    def connection_made(self, connection: Connection) -> None:
+        """A connection can be used; what waited for it goes out."""
+        self._open[connection] = None
+        self._usable[connection.address] = connection
+        connecting = self._connecting.pop(connection.address, None)
+        if connecting is not None:
+            for sending in connecting.waiting:
+                if sending.on_failure is not _ignore:
+                    connection.send(sending)
+
+    def forget(self, connection: Connection) -> None:
+        """Send nothing more over a connection."""
+        if self._usable.get(connection.address) is connection:
+            del self._usable[connection.address]
+
+    def connection_lost(self, connection: Connection) -> None:
+        """A connection is gone, and with it what its peer did not answer."""
+        self.forget(connection)
+        self._open.pop(connection, None)
+        sendings, connection.sendings = connection.sendings, {}
+        for sending in sendings:
+            if sending.fresh or self._closed is not None:
+                sending.on_failure(SendFailure("TCP connection lost"))
+            else:
+                # Most likely the peer had given up the idle connection: once more, over a new one.
+                sending.sent_over(None)
+                self._send(sending)
+        self._check_closed()
+
+    def connecting_failed(self, connecting: _Connecting, failure: SendFailure) -> None:
+        """A connection could not be made."""
+        self._connecting.pop((connecting.target.host, connecting.target.port), None)
+        for sending in connecting.waiting:
+            sending.on_failure(failure)
+        self._check_closed()
+
+
+def plain_address(host: str) -> str:
+    """An address as we show and compare it: IPv4 in IPv6 unpacked, without zone."""
+    host = host.partition("%")[0]
+    mapped = host[:7].lower() == "::ffff:" and "." in host
+    return host[7:] if mapped else host

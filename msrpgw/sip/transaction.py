@@ -1,0 +1,317 @@
+"""The table of transactions (RFC 3261 §17): finds the machine that a message belongs to.
+
+The machines are in ``server_transaction`` and ``client_transaction``.  What comes from the wire
+goes in through ``receive``; requests that belong to no transaction come out through the
+``TransactionListener``.  Pure: time comes from the timers handed in.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import Protocol
+
+from msrpgw.sip.client_transaction import (
+    ClientKey,
+    ClientState,
+    ClientTransaction,
+    InviteClientTransaction,
+    NonInviteClientTransaction,
+    SendFailure,
+    TransactionUser,
+)
+from msrpgw.sip.fields import Via
+from msrpgw.sip.message import Request, Response
+from msrpgw.sip.server_transaction import (
+    InviteServerTransaction,
+    NonInviteServerTransaction,
+    ReplyPath,
+    ServerState,
+    ServerTransaction,
+    Timing,
+)
+from msrpgw.sip.settings import SipSettings
+from msrpgw.timers import DelayLine, Timers
+
+__all__ = [
+    "ClientState",
+    "ClientTransaction",
+    "InviteClientTransaction",
+    "InviteServerTransaction",
+    "NonInviteClientTransaction",
+    "NonInviteServerTransaction",
+    "ReplyPath",
+    "SendFailure",
+    "ServerState",
+    "ServerTransaction",
+    "TransactionListener",
+    "TransactionUser",
+    "Transactions",
+]
+
+#: §8.1.1.7: a branch that begins so was made to be unique
+_MAGIC_COOKIE = "z9hG4bK"
+
+
+class TransactionListener(Protocol):
+    """Who stands above the table: the user agent core."""
+
+    def request_received(self, transaction: ServerTransaction) -> None:
+        """A new request; it waits for ``respond``."""
+
+    def ack_received(self, request: Request, source: ReplyPath) -> None:
+        """An ACK that belongs to a 2xx, or to nothing."""
+
+    def merged_request_received(self, request: Request, source: ReplyPath) -> None:
+        """A request that came before by another way (§8.2.2.2): to be answered 482."""
+
+    def overloaded(self, request: Request, source: ReplyPath) -> None:
+        """There is no room for another transaction: to be answered 503."""
+
+    def stray_response_received(self, response: Response, source: ReplyPath) -> None:
+        """A response to nothing that we sent and still know of."""
+
+
+class _Answered:
+    """What is left of a non-INVITE server transaction over UDP: state Completed (§17.2.2).
+
+    Thousands of these wait for timer J, so the request is let go.
+    """
+
+    __slots__ = ("_data", "_source", "_via", "merge_key")
+
+    def __init__(self, transaction: ServerTransaction, via: Via, data: bytes) -> None:
+        self.merge_key = transaction.merge_key
+        self._data = data
+        self._source = transaction.source
+        self._via = via
+
+    def retransmitted(self) -> None:
+        """The request came again: so does the final response."""
+        self._source.send_response(self._data, self._via)
+
+
+class Transactions:
+    """All transactions of a user agent.  Lives as long as it; ``close`` ends all of them."""
+
+    def __init__(
+        self, timers: Timers, settings: SipSettings, listener: TransactionListener
+    ) -> None:
+        self.timing = timing = Timing(timers, settings)
+        self._limit = settings.max_transactions
+        self._listener = listener
+        self._servers: dict[Hashable, ServerTransaction | _Answered] = {}
+        self._merge_keys: dict[Hashable, None] = {}
+        # None: answered, and retransmissions of the response are absorbed (timer K).
+        self._clients: dict[ClientKey, ClientTransaction | None] = {}
+        # RFC 4320's 100; and timers J, E (the first one) and K, alike for all transactions.
+        # They hold keys, so that an answered request is let go at once.
+        self._unanswered = DelayLine(timers, timing.trying, self._answer_late)
+        self._answered = DelayLine(timers, timing.lifetime, self._forget_server)
+        self._unacknowledged = DelayLine(timers, timing.t1, self._retransmit)
+        self._absorbing = DelayLine(timers, timing.t4, self._forget_client)
+        self.request_retransmissions = 0  #: requests absorbed because they had come before
+        self.response_retransmissions = 0  #: the same for responses
+
+    def __len__(self) -> int:
+        """How many transactions still have something to do but absorb retransmissions."""
+        return len(self._servers) - len(self._answered) + len(self._clients) - len(self._absorbing)
+
+    def close(self) -> None:
+        """Forget all transactions, without a word to their users."""
+        entries: Iterable[ServerTransaction | _Answered] = list(self._servers.values())
+        for entry in entries:
+            if isinstance(entry, ServerTransaction):
+                entry.discard()
+        for client in list(self._clients.values()):
+            if client is not None:
+                client.abandon()
+        self._unanswered.clear()
+        self._answered.clear()
+        self._unacknowledged.clear()
+        self._absorbing.clear()
+        self._servers.clear()
+        self._merge_keys.clear()
+        self._clients.clear()
+
+    # Receiving
+
+    def receive(self, message: Request | Response, source: ReplyPath) -> None:
+        """Take a message from the wire, its topmost Via stamped (§18.2.1).
+
+        Raises SipSyntaxError when it lacks what transactions are matched by.
+        """
+        if isinstance(message, Response):
+            self._receive_response(message, source)
+            return
+        method = message.method
+        via = message.via
+        branch = via.branch
+        if branch is not None and branch.startswith(_MAGIC_COOKIE) and branch != _MAGIC_COOKIE:
+            key: Hashable = (
+                branch,
+                via.host.lower(),
+                via.port,
+                "INVITE" if method == "ACK" else method,
+            )
+        else:
+            key = _rfc2543_key(message, via, method)
+        entry = self._servers.get(key)
+        if method == "ACK":
+            if not isinstance(entry, InviteServerTransaction) or not entry.acknowledge():
+                self._listener.ack_received(message, source)
+        elif entry is not None:
+            self.request_retransmissions += 1
+            entry.retransmitted()
+        else:
+            self._open(message, source, method, key)
+
+    def _open(self, request: Request, source: ReplyPath, method: str, key: Hashable) -> None:
+        merge_key: Hashable = None
+        if request.to.tag is None and method != "CANCEL":
+            # §8.2.2.2; two CANCELs of one INVITE that was merged are both in order.
+            merge_key = (request.call_id, request.from_.tag, request.cseq.number, method)
+            if merge_key in self._merge_keys:
+                self._listener.merged_request_received(request, source)
+                return
+        if len(self._servers) + len(self._clients) >= self._limit and len(self) >= self._limit:
+            self._listener.overloaded(request, source)
+            return
+        transaction: ServerTransaction
+        if method == "INVITE":
+            transaction = InviteServerTransaction(self, request, source, key, merge_key)
+        else:
+            transaction = NonInviteServerTransaction(self, request, source, key, merge_key)
+            self._unanswered.push(key)
+        self._servers[key] = transaction
+        if merge_key is not None:
+            self._merge_keys[merge_key] = None
+        self._listener.request_received(transaction)
+
+    def _receive_response(self, response: Response, source: ReplyPath) -> None:
+        key = (response.via.branch or "", response.cseq.method)
+        try:
+            client = self._clients[key]
+        except KeyError:
+            self._listener.stray_response_received(response, source)
+            return
+        if client is None:
+            self.response_retransmissions += 1
+        else:
+            client.receive(response)
+
+    def find_cancelled(self, cancel: Request, methods: Iterable[str]) -> ServerTransaction | None:
+        """The transaction that a CANCEL is for, and is not answered yet or is an INVITE (§9.2).
+
+        None when there is none; then the CANCEL is answered 481.
+        """
+        via = cancel.via
+        branch = via.branch
+        unique = (
+            branch is not None and branch.startswith(_MAGIC_COOKIE) and (branch != _MAGIC_COOKIE)
+        )
+        for method in methods:
+            key: Hashable
+            if unique:
+                key = (branch, via.host.lower(), via.port, method)
+            else:
+                key = _rfc2543_key(cancel, via, method)
+            entry = self._servers.get(key)
+            if isinstance(entry, ServerTransaction):
+                return entry
+        return None
+
+    # Sending
+
+    def send_request(
+        self,
+        request: Request,
+        branch: str,
+        data: bytes,
+        user: TransactionUser,
+        reliable: bool,
+    ) -> ClientTransaction:
+        """Open a client transaction and send ``data``, the rendered request.
+
+        ``branch`` is that of its topmost Via, and was never used before with its method.
+        """
+        method = request.method
+        key = (branch, method)
+        transaction: ClientTransaction
+        if method == "INVITE":
+            transaction = InviteClientTransaction(self, key, request, data, user, reliable)
+        else:
+            transaction = NonInviteClientTransaction(self, key, request, data, user, reliable)
+        self._clients[key] = transaction
+        transaction.start()
+        return transaction
+
+    def find_client(self, branch: str, method: str) -> ClientTransaction | None:
+        """The client transaction with this branch and method, unless it was answered."""
+        return self._clients.get((branch, method))
+
+    # For the machines
+
+    def server_answered(
+        self, transaction: NonInviteServerTransaction, via: Via, data: bytes
+    ) -> None:
+        """Keep the answer until timer J; under load, less long."""
+        if len(self._answered) >= self._limit:
+            self._forget_server(self._answered.pop())
+        key = transaction.key
+        self._servers[key] = _Answered(transaction, via, data)
+        self._answered.push(key)
+
+    def server_ended(self, transaction: ServerTransaction) -> None:
+        """Forget the transaction."""
+        self._forget_server(transaction.key)
+
+    def retransmit_later(self, transaction: NonInviteClientTransaction) -> None:
+        """Call ``retransmit`` when T1 is over."""
+        self._unacknowledged.push(transaction.key)
+
+    def client_answered(self, transaction: NonInviteClientTransaction) -> None:
+        """Absorb retransmissions of the final response until timer K."""
+        self._clients[transaction.key] = None
+        self._absorbing.push(transaction.key)
+
+    def client_ended(self, transaction: ClientTransaction) -> None:
+        """Forget the transaction."""
+        self._clients.pop(transaction.key, None)
+
+    # For the delay lines
+
+    def _answer_late(self, key: Hashable) -> None:
+        entry = self._servers.get(key)
+        if isinstance(entry, NonInviteServerTransaction):
+            entry.answer_late()
+
+    def _forget_server(self, key: Hashable) -> None:
+        entry = self._servers.pop(key, None)
+        if entry is not None and entry.merge_key is not None:
+            self._merge_keys.pop(entry.merge_key, None)
+
+    def _retransmit(self, key: ClientKey) -> None:
+        client = self._clients.get(key)
+        if isinstance(client, NonInviteClientTransaction):
+            client.retransmit()
+
+    def _forget_client(self, key: ClientKey) -> None:
+        self._clients.pop(key, None)
+
+
+def _rfc2543_key(request: Request, via: Via, method: str) -> Hashable:
+    """What the requests of a transaction share when the branch says nothing (§17.2.3).
+
+    The To tag of an ACK is that of our response, which the INVITE did not have; since a client
+    does not reuse the other values within a transaction's lifetime it is left out of both.
+    """
+    return (
+        request.uri,
+        None if method in ("INVITE", "ACK") else request.to.tag,
+        request.from_.tag,
+        request.call_id,
+        request.cseq.number,
+        "INVITE" if method == "ACK" else method,
+        via.transport,
+        via.host.lower(),
+        via.port,
+        via.branch,
+    )

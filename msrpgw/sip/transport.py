@@ -1,0 +1,366 @@
+"""Where messages come from and go to: sockets, addresses and Via (RFC 3261 §18, RFC 3581).
+
+    Transports ── _Datagrams (one for each UDP listener) ── udp.listen_udp
+        └──────── Streams (all TCP connections)
+
+May import the codec of this room and Twisted; knows nothing of transactions.
+"""
+
+import ipaddress
+from collections.abc import Callable
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime
+from twisted.internet.protocol import DatagramProtocol
+
+from msrpgw.sip.client_transaction import SendFailure
+from msrpgw.sip.counters import SipCounters
+from msrpgw.sip.fields import Via
+from msrpgw.sip.message import Request, Response
+from msrpgw.sip.parser import Limits, Malformed, Ping, Pong, parse_datagram
+from msrpgw.sip.server_transaction import ReplyPath
+from msrpgw.sip.settings import SipSettings
+from msrpgw.sip.stream import (
+    OnFailure,
+    OnMessage,
+    Sending,
+    Streams,
+    StreamSource,
+    Target,
+    plain_address,
+)
+from msrpgw.sip.udp import listen_udp, local_address
+from msrpgw.timers import Timers
+
+__all__ = ["DatagramSource", "Sending", "Source", "StreamSource", "Target", "Transports"]
+
+#: most entries of the tables that peers' addresses fill
+_REMEMBERED = 4096
+
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+class DatagramSource:
+    """Whom a datagram came from."""
+
+    __slots__ = ("_address", "_socket", "host", "port")
+
+    transport = "UDP"
+    reliable = False
+
+    def __init__(self, socket: "_Datagrams", address: tuple[str, int]) -> None:
+        self._socket = socket
+        self._address = address  # as the socket gave it
+        self.host = plain_address(address[0])
+        self.port = address[1]
+
+    @property
+    def local_host(self) -> str:
+        """Address of the socket that it came to."""
+        return self._socket.listener.host
+
+    @property
+    def local_port(self) -> int:
+        """Port of the socket that it came to."""
+        return self._socket.listener.port
+
+    def send_response(self, data: bytes, via: Via) -> None:
+        """Send from the same socket: to the source, at ``rport`` or the port of sent-by (§18.2.2).
+
+        ``maddr`` is followed only where it is an address.
+        """
+        parameters = dict(via.parameters)
+        if parameters.get("rport"):
+            self._socket.write(data, self._address)
+            return
+        host = self._address[0]
+        maddr = (parameters.get("maddr") or "").strip("[]")
+        if maddr and is_address(maddr) and (":" in maddr) == (":" in host):
+            host = maddr
+        self._socket.write(data, (host, via.port or 5060))
+
+
+Source = DatagramSource | StreamSource
+
+
+class Listener:
+    """A socket that we listen on."""
+
+    __slots__ = ("host", "port", "transport")
+
+    def __init__(self, transport: str, host: str, port: int) -> None:
+        self.transport = transport  #: ``UDP`` or ``TCP``
+        self.host = host  #: bound address, without brackets; may be a wildcard
+        self.port = port  #: bound port
+
+    def render(self) -> str:
+        """The listener in the way of the setting ``listen``."""
+        return f"{self.transport.lower()}:{bracketed(self.host)}:{self.port}"
+
+    def reaches(self, host: str) -> int:
+        """How well the socket suits a peer's address: 0 not at all, the more the better."""
+        if (":" in self.host) != (":" in host):
+            return 1 if self.host == "::" else 0  # by an address that is IPv4 in IPv6
+        if self.host in _WILDCARDS:
+            return 3
+        return 4 if is_loopback(self.host) == is_loopback(host) else 2
+
+
+class _Datagrams(DatagramProtocol):
+    """One UDP socket."""
+
+    noisy = False
+
+    def __init__(self, owner: "Transports", limits: Limits) -> None:
+        self._owner = owner
+        self._limits = limits
+        self._sources: dict[tuple[str, int], DatagramSource] = {}
+        self.listener = Listener("UDP", "", 0)
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Hand up a message, its topmost Via stamped."""
+        message = parse_datagram(datagram, self._limits)
+        if message is None or isinstance(message, (Ping, Pong)):
+            return
+        source = self._sources.get(addr)
+        if source is None:
+            if len(self._sources) >= _REMEMBERED:
+                self._sources.clear()
+            source = self._sources[addr] = DatagramSource(self, addr)
+        self._owner.message_received(message, source)
+
+    def write(self, data: bytes, address: tuple[str, int]) -> str:
+        """Send a datagram; returns what went wrong at once, "" if nothing did."""
+        transport = self.transport
+        if transport is None:
+            return "UDP socket closed"
+        try:
+            transport.write(data, address)
+        except Exception as error:  # OSError, MessageLengthError, InvalidAddressError
+            return f"UDP send failed: {error}"
+        return ""
+
+
+class Transports:
+    """All sockets of a user agent."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        timers: Timers,
+        settings: SipSettings,
+        on_message: OnMessage,
+        *,
+        counters: SipCounters | None = None,
+        on_undeliverable: Callable[[bytes, str], None] = lambda data, reason: None,
+        local_address: Callable[[str], str] = local_address,
+    ) -> None:
+        self._reactor = reactor
+        self._timers = timers
+        self._settings = settings
+        self._on_message = on_message
+        self._counters = counters or SipCounters()
+        self._on_undeliverable = on_undeliverable
+        self._local_address = local_address
+        self._streams = Streams(reactor, timers, settings, self._counters, self.message_received)
+        self._ports: list[IListeningPort] = []
+        self._listeners: list[Listener] = []
+        self._datagrams: list[_Datagrams] = []
+        self._advertised = _parse_host_port(settings.advertised_contact)
+        # By the peer's address, filled when first asked for.
+        self._routes: dict[str, _Datagrams | None] = {}
+        self._prefixes: dict[tuple[str, str], str] = {}
+
+    def start(self) -> None:
+        """Listen on all that the settings say.  Raises CannotListenError, nothing left open."""
+        try:
+            for text in self._settings.listen:
+                self._listen(*parse_listen(text))
+        except Exception:
+            self._stop_listening()
+            raise
+
+    def _listen(self, transport: str, host: str, port: int) -> None:
+        if transport == "UDP":
+            socket = _Datagrams(self, self._streams.limits)
+            made = listen_udp(self._reactor, port, host, socket, self._undeliverable)
+            self._datagrams.append(socket)
+        else:
+            made = IReactorTCP(self._reactor).listenTCP(
+                port, self._streams.accepting, interface=host
+            )
+        self._ports.append(made)
+        bound = made.getHost()
+        if isinstance(bound, (IPv4Address, IPv6Address)):
+            port = bound.port  # the setting may say 0: any that is free
+        listener = Listener(transport, host, port)
+        self._listeners.append(listener)
+        if transport == "UDP":
+            socket.listener = listener
+
+    def stop(self) -> Deferred[None]:
+        """Close all sockets; fires when they are closed."""
+        closing = [*self._stop_listening(), self._streams.close()]
+        return gatherResults(closing).addCallback(lambda results: None)
+
+    def _stop_listening(self) -> list[Deferred[None]]:
+        stopped = [port.stopListening() or succeed(None) for port in self._ports]
+        self._ports.clear()
+        self._listeners.clear()
+        self._datagrams.clear()
+        self._routes.clear()
+        self._prefixes.clear()
+        return stopped
+
+    def addresses(self) -> list[str]:
+        """What is listened on, with the ports really bound: ``udp:127.0.0.1:5060``."""
+        return [listener.render() for listener in self._listeners]
+
+    # Receiving
+
+    def message_received(self, message: Request | Response | Malformed, source: ReplyPath) -> None:
+        """Stamp the topmost Via of requests (§18.2.1, RFC 3581 §4) and hand all up."""
+        request = message if isinstance(message, Request) else None
+        if isinstance(message, Malformed):
+            request = message.request
+        if request is not None:
+            via = request.via
+            stamped = via.stamped(source.host, source.port)
+            if stamped is not via:
+                request.replace_via(stamped)
+        self._on_message(message, source)
+
+    def _undeliverable(self, data: bytes, reason: str) -> None:
+        self._counters.undeliverable += 1
+        self._on_undeliverable(data, reason)
+
+    # Sending
+
+    def send(self, data: bytes, target: Target, on_failure: OnFailure) -> Sending | None:
+        """Send a request.  ``on_failure`` is never called before this returns.
+
+        What is returned, if anything, wants ``done`` when a response came or none is wanted.
+        """
+        if target.transport == "TCP":
+            return self._streams.send(data, target, on_failure)
+        host = target.host
+        try:
+            socket = self._routes[host]
+        except KeyError:
+            socket = self._find_route(host)
+        if socket is None:
+            problem = "no UDP listener of its address family"
+        else:
+            if ":" in socket.listener.host and ":" not in host:
+                host = f"::ffff:{host}"
+            problem = socket.write(data, (host, target.port))
+        if problem:
+            self._timers.call_later(0, lambda: on_failure(SendFailure(problem, True)))
+        return None
+
+    def _find_route(self, host: str) -> _Datagrams | None:
+        best = max(self._datagrams, key=lambda one: one.listener.reaches(host), default=None)
+        if best is not None and not best.listener.reaches(host):
+            best = None
+        if len(self._routes) >= _REMEMBERED:
+            self._routes.clear()
+        self._routes[host] = best
+        return best
+
+    def via_prefix(self, target: Target) -> str:
+        """Via of a request to ``target``, up to where the branch is to be put."""
+        key = (target.transport, target.host)
+        prefix = self._prefixes.get(key)
+        if prefix is None:
+            host, port = self.sent_by(target)
+            if len(self._prefixes) >= _REMEMBERED:
+                self._prefixes.clear()
+            prefix = f"SIP/2.0/{target.transport} {bracketed(host)}:{port};rport;branch="
+            self._prefixes[key] = prefix
+        return prefix
+
+    def sent_by(self, target: Target) -> tuple[str, int]:
+        """Host and port for the Via of a request to ``target`` (§18.1.1)."""
+        return self.contact_address(target.transport, target.host)
+
+    def contact_address(self, transport: str, towards: str = "") -> tuple[str, int]:
+        """Host and port that others reach us at over a transport.
+
+        ``towards``: address of the peer, which matters when we listen on several addresses.
+        """
+        listener = self._best_listener(transport, towards)
+        host = listener.host if listener is not None else "127.0.0.1"
+        port = listener.port if listener is not None else 5060
+        if self._advertised is not None:
+            return self._advertised[0], self._advertised[1] or port
+        if host in _WILDCARDS:
+            # A documentation address (RFC 5737, RFC 3849) finds the way out into the world.
+            anywhere = "192.0.2.1" if host == "0.0.0.0" else "2001:db8::1"
+            host = plain_address(self._local_address(towards or anywhere))
+        return host, port
+
+    def _best_listener(self, transport: str, towards: str) -> Listener | None:
+        # Without a listener of that transport, the address of another is as good as any:
+        # responses come back over the connection that we make.
+        same = [one for one in self._listeners if one.transport == transport]
+        candidates = same or self._listeners
+        if not towards:
+            return candidates[0] if candidates else None
+        return max(candidates, key=lambda one: one.reaches(towards), default=None)
+
+    def is_local(self, host: str, port: int | None) -> bool:
+        """Whether a URI's host and port name one of our listeners, or what we advertise."""
+        host = host.strip("[]").lower()
+        number = port or 5060
+        advertised = self._advertised
+        if advertised is not None and host == advertised[0].lower():
+            ports = {advertised[1]} if advertised[1] else {one.port for one in self._listeners}
+            if number in ports:
+                return True
+        return any(
+            number == one.port
+            and (host == one.host or (one.host in _WILDCARDS and self._is_own(host)))
+            for one in self._listeners
+        )
+
+    def _is_own(self, host: str) -> bool:
+        return is_address(host) and plain_address(self._local_address(host)) == host
+
+
+def parse_listen(text: str) -> tuple[str, str, int]:
+    """Cut ``udp:127.0.0.1:5060`` into transport, address and port.  Raises ValueError."""
+    transport, _, rest = text.partition(":")
+    host, _, port = rest.rpartition(":")
+    if transport.lower() not in ("udp", "tcp") or not host or not port.isdigit():
+        raise ValueError(f"{text!r} is not udp:ADDRESS:PORT or tcp:ADDRESS:PORT")
+    return transport.upper(), host.strip("[]").lower(), int(port)
+
+
+def _parse_host_port(text: str | None) -> tuple[str, int | None] | None:
+    """Cut ``host[:port]``, IPv6 in brackets."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
+        return text.strip("[]"), None
+    return host.strip("[]"), int(port)
+
+
+def bracketed(host: str) -> str:
+    """A host as URIs and Via write it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def is_address(host: str) -> bool:
+    """Whether a host, without brackets, is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an IP address never leaves this machine."""
+    return ipaddress.ip_address(host).is_loopback

@@ -1,0 +1,155 @@
+"""A UDP port that hears of the datagrams that could not be delivered (RFC 3261 §18.4).
+
+Linux keeps the ICMP errors of a socket in a queue of their own (IP_RECVERR, see ip(7)), each
+with the datagram that it is about.  Twisted's ``Port`` knows nothing of that queue: it would
+take its ready signal for the end of the socket, hence the overridden methods.  On other systems,
+and with reactors that have no file descriptors, the plain port is used and ICMP goes unheard.
+"""
+
+import errno
+import os
+import socket
+import sys
+from typing import Protocol
+
+from twisted.internet import error, udp
+from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
+    IListeningPort,
+    IReactorFDSet,
+    IReactorTime,
+    IReactorUDP,
+)
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_log = Logger()
+
+#: the largest datagram that can come
+MAX_DATAGRAM = 65536
+
+# From <linux/in.h> and <linux/in6.h>; the socket module of Python 3.11 lacks them.
+_IP_RECVERR = 11
+_IPV6_RECVERR = 25
+_MSG_ERRQUEUE = 0x2000
+
+# sock_extended_err: u32 ee_errno; u8 ee_origin, …; origin 2 and 3 are ICMP and ICMPv6.
+_ERRNO_SIZE = 4
+_ICMP_ORIGINS = (2, 3)
+
+
+class Undeliverable(Protocol):
+    """Hears of a datagram of ours that a host or router gave back."""
+
+    def __call__(self, data: bytes, reason: str) -> None:
+        """``data``: the datagram, or as much of it as the ICMP message quotes."""
+
+
+@implementer(IHalfCloseableDescriptor)
+class _IcmpPort(udp.Port):
+    """Owned by the reactor, as any port."""
+
+    undeliverable: Undeliverable
+
+    def createInternetSocket(self) -> socket.socket:
+        """Ask the kernel for the queue of ICMP errors."""
+        made: socket.socket = super().createInternetSocket()
+        if self.addressFamily == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        else:
+            made.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        return made
+
+    def doRead(self) -> None:
+        """Read what is there; an error that is in the way belongs to a datagram that we sent."""
+        read = 0
+        protocol = self.protocol
+        receive = self.socket.recvfrom
+        while read < self.maxThroughput:
+            try:
+                data, address = receive(MAX_DATAGRAM)
+            except BlockingIOError:
+                if not read:  # then it is the queue of errors that is ready
+                    self._read_errors()
+                return
+            except OSError:
+                self._read_errors()
+                return
+            read += len(data) or 1
+            try:
+                protocol.datagramReceived(data, address[:2])
+            except Exception:
+                _log.failure("a datagram could not be processed; going on")
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """Only the queue of errors is ready, not the socket: empty it and go on."""
+        self._read_errors()
+        self.startReading()  # type: ignore[no-untyped-call]
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        """Nothing is closed by halves here; the interface wants the method."""
+
+    def write(self, datagram: bytes, addr: tuple[str, int] | None = None) -> None:
+        """Send a datagram to an IP address.  Raises OSError or MessageLengthError."""
+        if addr is None:
+            raise ValueError("the port is not connected")
+        for last in (False, True):
+            try:
+                self.socket.sendto(datagram, addr)
+                return
+            except OSError as failed:
+                if failed.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS):
+                    return  # lost, as datagrams may be
+                if failed.errno == errno.EMSGSIZE:
+                    raise error.MessageLengthError("message too long") from None
+                if last:
+                    raise
+                # The error may be about a datagram sent before this one.
+                self._read_errors()
+
+    def _read_errors(self) -> None:
+        while True:
+            try:
+                data, ancillary, _flags, _address = self.socket.recvmsg(
+                    MAX_DATAGRAM, 512, _MSG_ERRQUEUE
+                )
+            except OSError:
+                return  # EAGAIN: empty
+            for level, kind, value in ancillary:
+                if (level, kind) not in (
+                    (socket.IPPROTO_IP, _IP_RECVERR),
+                    (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+                ):
+                    continue
+                number = int.from_bytes(value[:_ERRNO_SIZE], sys.byteorder)
+                if value[_ERRNO_SIZE] in _ICMP_ORIGINS and number != errno.EMSGSIZE:
+                    self.undeliverable(data, os.strerror(number))
+
+
+def listen_udp(
+    reactor: IReactorTime,
+    port: int,
+    interface: str,
+    protocol: DatagramProtocol,
+    undeliverable: Undeliverable,
+) -> IListeningPort:
+    """Listen for datagrams.  Raises CannotListenError."""
+    if sys.platform == "linux" and IReactorFDSet.providedBy(reactor):
+        made = _IcmpPort(port, protocol, interface, MAX_DATAGRAM, reactor)  # type: ignore[no-untyped-call]
+        made.undeliverable = undeliverable
+        made.startListening()  # type: ignore[no-untyped-call]
+        return made
+    return IReactorUDP(reactor).listenUDP(port, protocol, interface, MAX_DATAGRAM)
+
+
+def local_address(towards: str) -> str:
+    """Our address on the way to an IP address, as the kernel's routes have it."""
+    family = socket.AF_INET6 if ":" in towards else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((towards, 9))  # sends nothing
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "::1" if family is socket.AF_INET6 else "127.0.0.1"
