@@ -1,0 +1,256 @@
+"""SDP for MSRP: offers and answers with one m=message line (RFC 4975 §8, RFC 3264, RFC 6135).
+
+Reads leniently: line ends, order and missing optional attributes never make a failure.
+Pure: imports content, errors and uri.
+"""
+
+import re
+
+import msgspec
+
+from msrpgw.content.media import MediaType, accepts
+from msrpgw.errors import MsrpSyntaxError, NotAcceptable
+from msrpgw.msrp.uri import MsrpUri, parse_path
+
+PROTOCOL = "TCP/MSRP"
+_TLS_PROTOCOL = "TCP/TLS/MSRP"
+
+#: most m-lines of an offer that are answered
+_MAX_MEDIA = 32
+_TOKEN = re.compile(r"[!-~]+\Z")
+_TIME = re.compile(r"\d+ \d+\Z", re.ASCII)
+
+
+class MessageMedia(msgspec.Struct, frozen=True):
+    """What one m=message line and its attributes say."""
+
+    port: int
+    protocol: str
+    path: tuple[MsrpUri, ...]
+    accept_types: tuple[str, ...] = ("*",)  #: ``*`` too when the attribute was missing
+    accept_wrapped_types: tuple[str, ...] = ()
+    max_size: int | None = None  #: bytes
+    setup: str | None = None  #: active, passive, actpass; None when absent or holdconn
+    host: str = ""  #: of the c-line; not used to connect (RFC 4975 §8.1)
+
+
+class LocalMedia(msgspec.Struct, frozen=True):
+    """Our side of a session."""
+
+    path: MsrpUri
+    accept_types: tuple[str, ...]
+    max_size: int  #: bytes
+    reachable: bool = True  #: whether peers can connect to ``path``
+    origin: int = 1  #: sess-id of the o-line: the same through a whole dialog (RFC 3264 §8)
+    version: int = 1  #: sess-version: one more with each change
+
+
+class Negotiated(msgspec.Struct, frozen=True):
+    """What offer and answer agreed on."""
+
+    remote_path: tuple[MsrpUri, ...]
+    active: bool  #: we connect
+    accept_types: tuple[str, ...] = ("*",)
+    accept_wrapped_types: tuple[str, ...] = ()
+    max_size: int | None = None  #: bytes that the peer takes; None for no limit told
+
+    def accepts(self, media_type: MediaType) -> bool:
+        """Whether the peer takes this type unwrapped."""
+        return accepts(self.accept_types, media_type)
+
+    def accepts_wrapped(self, media_type: MediaType) -> bool:
+        """Whether the peer takes this type inside a wrapper such as message/cpim (§8.6)."""
+        return accepts((*self.accept_types, *self.accept_wrapped_types), media_type)
+
+
+class _Media:
+    """One m-section, raw."""
+
+    __slots__ = ("attributes", "connection", "formats", "media", "port", "protocol")
+
+    def __init__(self, value: str) -> None:
+        fields = value.split()
+        self.media = fields[0].lower() if fields else ""
+        port = fields[1].partition("/")[0] if len(fields) > 1 else ""
+        self.port = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+        self.protocol = fields[2] if len(fields) > 2 else ""
+        self.formats = fields[3:]
+        self.connection = ""
+        self.attributes: dict[str, str] = {}
+
+
+class _Description:
+    """A whole body, raw."""
+
+    __slots__ = ("attributes", "connection", "media", "time")
+
+    def __init__(self, body: bytes) -> None:
+        self.attributes: dict[str, str] = {}
+        self.connection = ""
+        self.media: list[_Media] = []
+        self.time = "0 0"
+        self._read(body.decode("utf-8", "replace"))
+
+    def _read(self, text: str) -> None:
+        section: _Description | _Media = self
+        for line in text.replace("\r", "\n").split("\n"):
+            kind, equals, value = line.partition("=")
+            value = value.strip()
+            if not equals:
+                continue
+            if kind == "m":
+                if len(self.media) == _MAX_MEDIA:
+                    raise _refused(399, "Too many media descriptions")
+                section = _Media(value)
+                self.media.append(section)
+            elif kind == "a":
+                name, _, text_value = value.partition(":")
+                section.attributes.setdefault(name.strip().lower(), text_value.strip())
+            elif kind == "c":
+                section.connection = value.split()[-1] if value else ""
+            elif kind == "t" and _TIME.match(value):
+                self.time = value
+
+    def message(self, media: _Media) -> MessageMedia:
+        """Read an m=message section.  Raises NotAcceptable when it can't be used."""
+        protocol = media.protocol.upper()
+        if protocol == _TLS_PROTOCOL:
+            raise _refused(302, "TCP/TLS/MSRP is not supported")
+        if protocol != PROTOCOL:
+            raise _refused(302, "Only TCP/MSRP is supported")
+        text = self._attribute(media, "path")
+        if text is None:
+            raise _refused(399, "a=path is missing")
+        try:
+            path = parse_path(text)
+        except MsrpSyntaxError as error:
+            raise _refused(399, f"a=path: {error.comment}") from error
+        if any(uri.scheme != "msrp" for uri in path):
+            raise _refused(302, "msrps URIs are not supported")
+        if not path[-1].session_id:
+            raise _refused(399, "a=path without a session-id")
+        setup = (self._attribute(media, "setup") or "").lower()
+        size = self._attribute(media, "max-size") or ""
+        return MessageMedia(
+            port=media.port,
+            protocol=PROTOCOL,
+            path=path,
+            accept_types=tuple((self._attribute(media, "accept-types") or "*").split()),
+            accept_wrapped_types=tuple(
+                (self._attribute(media, "accept-wrapped-types") or "").split()
+            ),
+            max_size=int(size) if size.isascii() and size.isdigit() and len(size) < 19 else None,
+            setup=setup if setup in ("active", "passive", "actpass") else None,
+            host=media.connection or self.connection,
+        )
+
+    def _attribute(self, media: _Media, name: str) -> str | None:
+        return media.attributes.get(name, self.attributes.get(name))
+
+
+def _refused(code: int, text: str) -> NotAcceptable:
+    """488 with a Warning that says why (RFC 3261 §20.43)."""
+    return NotAcceptable(
+        "Not Acceptable Here", headers=(("Warning", f'{code} msrpgw "{_quotable(text)}"'),)
+    )
+
+
+def _quotable(text: str) -> str:
+    return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
+
+
+def _choose(description: _Description) -> tuple[_Media, MessageMedia]:
+    """The first m-line that we can use."""
+    problem: NotAcceptable | None = None
+    for media in description.media:
+        if media.media != "message" or media.port == 0:
+            continue
+        try:
+            return media, description.message(media)
+        except NotAcceptable as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    if any(media.media == "message" for media in description.media):
+        raise _refused(399, "m=message has port 0")
+    raise _refused(304, "No m=message line")
+
+
+def parse_message_media(body: bytes) -> MessageMedia:
+    """What the m=message line of an offer or answer says.
+
+    Raises NotAcceptable, with a Warning that says why, when there is none that can be used.
+    """
+    return _choose(_Description(body))[1]
+
+
+def make_offer(local: LocalMedia) -> bytes:
+    """Our offer: one m-line; actpass when we can be reached, else active (RFC 6135 §4.2)."""
+    lines = _session_lines(local, "0 0")
+    lines += _media_lines(local, "actpass" if local.reachable else "active")
+    return _render(lines)
+
+
+def make_answer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
+    """Our answer to an offer, and what it agrees on; m-lines not used are refused by port 0.
+
+    Raises NotAcceptable, with a Warning that says why, when there is no m-line that can be used.
+    """
+    description = _Description(offer)
+    chosen, remote = _choose(description)
+    # RFC 6135 §4.2: who says nothing, or holdconn, is active when it offers.
+    active = remote.setup == "passive" or (remote.setup == "actpass" and not local.reachable)
+    lines = _session_lines(local, description.time)
+    for media in description.media:
+        if media is chosen:
+            lines += _media_lines(local, "active" if active else "passive")
+        else:
+            lines.append(_refusal_line(media))
+    return _render(lines), _negotiated(remote, active)
+
+
+def accept_answer(local: LocalMedia, answer: bytes) -> Negotiated:
+    """What the peer's answer to our offer agrees on.
+
+    Raises NotAcceptable when the answer refuses our m-line or can't be used.
+    """
+    remote = parse_message_media(answer)
+    # Only a peer that says active connects: older ones say nothing and wait (RFC 4975 §5.4).
+    return _negotiated(remote, remote.setup != "active" or not local.reachable)
+
+
+def _negotiated(remote: MessageMedia, active: bool) -> Negotiated:
+    return Negotiated(
+        remote.path, active, remote.accept_types, remote.accept_wrapped_types, remote.max_size
+    )
+
+
+def _session_lines(local: LocalMedia, time: str) -> list[str]:
+    host = local.path.host.strip("[]")
+    family = "IP6" if ":" in host else "IP4"
+    return [
+        "v=0",
+        f"o=- {local.origin} {local.version} IN {family} {host}",
+        "s=-",
+        f"c=IN {family} {host}",
+        f"t={time}",
+    ]
+
+
+def _media_lines(local: LocalMedia, setup: str) -> list[str]:
+    return [
+        f"m=message {local.path.port or 2855} {PROTOCOL} *",
+        f"a=accept-types:{' '.join(local.accept_types)}",
+        f"a=path:{local.path.render()}",
+        f"a=max-size:{local.max_size}",
+        f"a=setup:{setup}",
+    ]
+
+
+def _refusal_line(media: _Media) -> str:
+    fields = [media.media or "message", "0", media.protocol or PROTOCOL, *(media.formats or ["*"])]
+    return "m=" + " ".join(field if _TOKEN.match(field) else "-" for field in fields)
+
+
+def _render(lines: list[str]) -> bytes:
+    return "".join(f"{line}\r\n" for line in lines).encode()

@@ -1,0 +1,400 @@
+"""One MSRP session: its SDP, the connection it is bound to, and its two halves.
+
+                 offer/answer          active: connect     empty SEND        200
+    create ──► NEGOTIATING ──start──┬──► CONNECTING ──────► BINDING ──────────┐
+                                    │                                         ▼
+                                    └──► WAITING ── first SEND of the peer ──► UP
+    every state ──► OVER, by ``close`` or, told to the listener, by the loss of the connection
+
+Imports the pure rooms of msrp, connection, pool, settings and timers; the endpoint by name only.
+"""
+
+import enum
+import typing
+from collections.abc import Sequence
+
+from msrpgw.content.media import accepts, parse_media_type
+from msrpgw.errors import NotAcceptable
+from msrpgw.msrp.chunks import new_transaction_id
+from msrpgw.msrp.connection import Connection
+from msrpgw.msrp.frame import Request, Response, render_send
+from msrpgw.msrp.incoming import Incoming, Receiver
+from msrpgw.msrp.outgoing import OnDone, Outgoing, Sender, SendResult
+from msrpgw.msrp.sdp import (
+    LocalMedia,
+    Negotiated,
+    accept_answer,
+    make_answer,
+    make_offer,
+    parse_message_media,
+)
+from msrpgw.msrp.uri import MsrpUri
+from msrpgw.timers import Timer
+
+if typing.TYPE_CHECKING:
+    from msrpgw.msrp.endpoint import Endpoint
+
+__all__ = ["Incoming", "SendResult", "Session", "SessionListener", "SessionState"]
+
+#: SENDs that may come before our side of the SDP exchange is done; more get 403
+EARLY_REQUESTS = 64
+
+#: most media types of which it is remembered whether the peer takes them
+REMEMBERED_TYPES = 64
+
+
+class SessionState(enum.Enum):
+    """What the session waits for."""
+
+    NEGOTIATING = "negotiating"  #: offer and answer
+    CONNECTING = "connecting"  #: a TCP connection to the peer
+    BINDING = "binding"  #: the 200 to our first SEND
+    WAITING = "waiting"  #: the peer's first SEND
+    UP = "up"  #: nothing: messages flow
+    OVER = "over"  #: nothing ever again
+
+
+class SessionListener(typing.Protocol):
+    """Who hears of a session."""
+
+    def session_up(self) -> None:
+        """The session is bound to a connection; called once."""
+
+    def session_lost(self, reason: str) -> None:
+        """The session has failed (RFC 4975 §5.4) and can't be used again.
+
+        Each SEND without its answer was given up before, in order.  Not called after ``close``.
+        """
+
+    def message_received(self, incoming: Incoming) -> None:
+        """A whole message came; it is to be accepted or refused, at once or later."""
+
+    def report_received(self, message_id: str, status: int, comment: str) -> None:
+        """A REPORT about a message of ours came, after that message's ``on_done``."""
+
+
+class Session:
+    """One MSRP session.  Made by ``Endpoint.create_session``, ends with ``close`` or by loss.
+
+    Invariant: it is in the endpoint's table until it is over, and in ``connection.sessions``
+    while ``connection`` is set.
+    """
+
+    def __init__(
+        self,
+        endpoint: "Endpoint",
+        listener: SessionListener,
+        accept_types: Sequence[str],
+        path: MsrpUri,
+        replaces: "Session | None" = None,
+    ) -> None:
+        settings = endpoint.settings
+        self._endpoint = endpoint
+        self._listener = listener
+        self._timers = endpoint.timers
+        self._random = endpoint.random
+        self._bind_timeout = settings.transaction_timeout
+        former: LocalMedia | None = None if replaces is None else replaces._local
+        self._local: LocalMedia = LocalMedia(
+            path=path,
+            accept_types=tuple(accept_types),
+            max_size=settings.max_size,
+            reachable=settings.reachable,
+            # RFC 3264 §8: in one dialog the origin stays, its version counts the changes.
+            origin=former.origin if former else int.from_bytes(endpoint.random(4)),
+            version=former.version + 1 if former else 1,
+        )
+        self._accepts: dict[str, bool] = {}  # by media type: whether the peer takes it
+        self._early: list[Request] = []  # came before start()
+        self._early_size = 0
+        self._timer: Timer | None = None
+        self._shared = False  # whether others were bound to the connection before us
+        self._first_send = ""  # transaction id of the SEND that binds
+        self._alone = False  # whether the peer refused us on a shared connection
+        self._sender = Sender(endpoint.timers, endpoint.random, settings, self._send_refused)
+        self.receiver = Receiver(
+            endpoint.timers,
+            endpoint.random,
+            settings,
+            endpoint.budget,
+            accept_types,
+            listener.message_received,
+        )
+        if replaces is not None:
+            self.receiver.replace(replaces.receiver)
+        self.state = SessionState.NEGOTIATING
+        self.path = path  #: our URI, made for this session alone
+        self.path_text = path.render()
+        self.accept_types = tuple(accept_types)  #: what we take
+        self.peer: Negotiated | None = None  #: what the SDP exchange agreed on
+        self.connection: Connection | None = None
+        self.from_paths: set[str] = set()  #: From-Paths that were found to be the peer's
+        self._to_path = ""
+
+    # SDP
+
+    def offer(self) -> bytes:
+        """Our SDP offer (RFC 4975 §8); the same again in a later offer that changes nothing."""
+        return make_offer(self._local)
+
+    def answer(self, offer: bytes) -> bytes:
+        """Our SDP answer to the peer's offer; also to a later one, if it ``is_current``.
+
+        Raises NotAcceptable when it has no usable m-line.
+        """
+        answer, peer = make_answer(offer, self._local)
+        self._negotiated(peer)
+        return answer
+
+    def apply_answer(self, answer: bytes) -> None:
+        """Take the peer's answer to our offer.  Raises NotAcceptable when it can't be used."""
+        self._negotiated(accept_answer(self._local, answer))
+
+    def is_current(self, sdp: bytes) -> bool:
+        """Whether the peer's SDP names the session that we have, and not another one."""
+        try:
+            path = parse_message_media(sdp).path
+        except NotAcceptable:
+            return False
+        peer = self.peer
+        return peer is not None and path == peer.remote_path
+
+    def _negotiated(self, peer: Negotiated) -> None:
+        self.peer = peer
+        self._accepts.clear()
+        self._to_path = " ".join(uri.render() for uri in peer.remote_path)
+        self.from_paths = {self._to_path}
+
+    @property
+    def behind_relay(self) -> bool:
+        """Whether a relay stands before the peer: its 200 says nothing of the receiver."""
+        return self.peer is not None and len(self.peer.remote_path) > 1
+
+    def accepts(self, media_type: str) -> bool:
+        """Whether the peer takes this type; any that can be one before the SDP exchange."""
+        known = self._accepts.get(media_type)
+        if known is None:
+            known = self._takes(media_type)
+            if len(self._accepts) < REMEMBERED_TYPES:
+                self._accepts[media_type] = known
+        return known
+
+    def _takes(self, media_type: str) -> bool:
+        if not media_type.isprintable():
+            return False  # it must not become a header of ours
+        try:
+            parsed = parse_media_type(media_type)
+        except ValueError:
+            return False
+        return self.peer is None or accepts(self.peer.accept_types, parsed)
+
+    # Binding
+
+    def start(self) -> None:
+        """Offer and answer are done: connect, or wait for the peer to (RFC 6135).
+
+        A host name that can't be one loses the session before this returns.
+        """
+        peer = self.peer
+        if peer is None or self.state is not SessionState.NEGOTIATING:
+            return
+        self.state = SessionState.WAITING
+        self._take_early()
+        if self.state is SessionState.WAITING and peer.active:
+            self._connect()
+
+    def hold(self, connection: Connection, request: Request) -> None:
+        """Keep a SEND that overtook the SDP answer until ``start`` tells whether it is the peer's.
+
+        Its connection counts as the session's meanwhile, so that no other can come.
+        """
+        if self.connection is not None and self.connection is not connection:
+            connection.refuse(request, 506, "The session is bound to another connection")
+            return
+        self._early_size += len(request.body or b"")
+        if (
+            len(self._early) >= EARLY_REQUESTS
+            or self._early_size > self._endpoint.settings.max_size
+        ):
+            connection.refuse(request, 403, "The session is still being set up")
+            return
+        self._early.append(request)
+        if self.connection is None:
+            self.connection = connection
+            connection.bind(self)
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, []
+        connection = self.connection
+        if connection is None:
+            return
+        # From here on it is as if they came just now, on a connection bound to nothing.
+        self.connection = None
+        connection.unbind(self)
+        for request in early:
+            self._endpoint.request_received(connection, request)
+
+    def _connect(self) -> None:
+        assert self.peer is not None
+        self.state = SessionState.CONNECTING
+        self._endpoint.pool.connect(self.peer.remote_path[0], self, alone=self._alone)
+
+    def connected(self, connection: Connection) -> None:
+        """The connection to the peer is there: bind it with an empty SEND (§5.4)."""
+        if self.state is not SessionState.CONNECTING:
+            return  # closed meanwhile, or the peer connected to us
+        self.state = SessionState.BINDING
+        self._shared = bool(connection.sessions)
+        self.connection = connection
+        connection.bind(self)
+        self._first_send = transaction_id = new_transaction_id(self._random, b"")
+        connection.transactions[transaction_id] = self
+        self._timer = self._timers.call_later(self._bind_timeout, self._binding_timed_out)
+        connection.write(
+            render_send(
+                transaction_id,
+                self._to_path,
+                self.path_text,
+                new_transaction_id(self._random, b""),
+                1,
+                0,
+                0,
+                None,
+                None,
+                "$",
+                False,
+            )
+        )
+
+    def connect_failed(self, reason: str) -> None:
+        """No connection to the peer could be made."""
+        if self.state is SessionState.CONNECTING:
+            self._fail(f"connect failed: {reason}")
+
+    def response_received(self, response: Response) -> None:
+        """The first SEND got its response."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if 200 <= response.status <= 299:
+            if self._alone and self.peer is not None:
+                self._endpoint.pool.never_share(self.peer.remote_path[0])
+            if self.state is SessionState.BINDING:
+                self._up()
+        elif self._shared and self.state is SessionState.BINDING:
+            # The peer may just not like to share: once more, on a connection of its own.
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                connection.unbind(self)
+            self._alone = True
+            self._connect()
+        else:
+            self._fail(f"peer refused the first SEND: {response.status} {response.comment}")
+
+    def _binding_timed_out(self) -> None:
+        self._timer = None
+        self._fail("no response to the first SEND")
+
+    def admit(self, connection: Connection, request: Request) -> bool:
+        """Decide about a SEND on a connection that is not known to be the session's.
+
+        Its paths were checked.  Returns whether it is to be taken; else it was answered.
+        """
+        if self.connection is not None:
+            connection.refuse(request, 506, "The session is bound to another connection")
+            return False
+        self.connection = connection
+        connection.bind(self)
+        if request.body is None and not request.truncated:
+            # Some block until their first SEND has its 200, and hang up on a SEND before that.
+            self.receiver.send_received(connection, request)
+            self._up()
+            return False
+        self._up()
+        return True
+
+    def proven(self) -> None:
+        """The peer sent a message on our connection before it answered our first SEND."""
+        if self.state is SessionState.BINDING:
+            self._up()
+
+    def _up(self) -> None:
+        connection = self.connection
+        assert connection is not None
+        self.state = SessionState.UP
+        self.receiver.start(connection, self.path_text, self._to_path)
+        self._sender.start(connection, self._to_path, self.path_text)
+        self._listener.session_up()
+
+    # Messages
+
+    def send(
+        self,
+        message_id: str,
+        content_type: str,
+        body: bytes,
+        on_done: OnDone,
+        *,
+        success_report: bool = False,
+    ) -> None:
+        """Send a message, now or when the session is up.
+
+        ``on_done`` is called once: when the last chunk was answered, at the first refusal, or
+        when the session is lost or closed; before ``send`` returns when it can't be sent at all.
+        """
+        peer = self.peer
+        if self.state is SessionState.OVER:
+            on_done(SendResult(0, "The session is over", lost=True))
+        elif peer is not None and peer.max_size is not None and len(body) > peer.max_size:
+            on_done(SendResult(413, "Larger than the peer takes"))
+        elif not self.accepts(content_type):
+            on_done(SendResult(415, "The peer does not take this type"))
+        else:
+            # A relay's 200 says only that the relay has it.
+            wanted = success_report or self.behind_relay
+            self._sender.send(Outgoing(message_id, content_type, body, on_done, wanted))
+
+    def _send_refused(self, status: int, comment: str) -> None:
+        if status in (481, 506):  # §10.8, §10.10: there is no such session any more
+            self._fail(f"peer answered {status} {comment}".rstrip())
+
+    def report(self, request: Request) -> None:
+        """Take a REPORT; there is no answer to it, whatever it says (§7.3.2)."""
+        told = self._sender.report_received(request)
+        if told is not None:
+            self._listener.report_received(request.message_id, *told)
+
+    # The end
+
+    def connection_lost(self, reason: str) -> None:
+        """The connection is gone, and the session with it (§5.4)."""
+        self.connection = None
+        if self.state is SessionState.NEGOTIATING:
+            self._early.clear()  # nothing was agreed on yet; the peer may connect again
+            self._early_size = 0
+        else:
+            self._fail(reason)
+
+    def close(self) -> None:
+        """End the session.  Messages without their answer are given up as lost, in order."""
+        if self.state is not SessionState.OVER:
+            self._end("The session was closed")
+
+    def _fail(self, reason: str) -> None:
+        if self.state is not SessionState.OVER:
+            self._end(reason)
+            self._listener.session_lost(reason)
+
+    def _end(self, reason: str) -> None:
+        self.state = SessionState.OVER
+        self._endpoint.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._early.clear()
+        self.receiver.stop()
+        connection, self.connection = self.connection, None
+        self._sender.stop(reason)
+        if connection is not None:
+            connection.transactions.pop(self._first_send, None)
+            connection.unbind(self)
