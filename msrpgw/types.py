@@ -6,6 +6,21 @@ from typing import Any
 import msgspec
 
 
+#: compact forms of header names (RFC 3261 §7.3.3)
+_COMPACT = {
+    "c": "content-type",
+    "e": "content-encoding",
+    "f": "from",
+    "i": "call-id",
+    "k": "supported",
+    "l": "content-length",
+    "m": "contact",
+    "s": "subject",
+    "t": "to",
+    "v": "via",
+}
+
+
 class Direction(enum.Enum):
     """Which way a message crosses the gateway."""
 
@@ -27,7 +42,9 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def aor(self) -> str:
         """``user@host``, without scheme and port: what different clients agree on."""
-        return f"{self.user}@{self.host}" if self.user else self.host or self.uri
+        if not self.host:
+            return self.uri
+        return f"{self.user}@{self.host}" if self.user else self.host
 
 
 class RequestFacts(msgspec.Struct, frozen=True):
@@ -47,7 +64,8 @@ class RequestFacts(msgspec.Struct, frozen=True):
         """The first value of a header by its full name, whatever the case; None when absent."""
         wanted = name.lower()
         for found, value in self.headers:
-            if found.lower() == wanted:
+            lower = found.lower()
+            if lower == wanted or _COMPACT.get(lower) == wanted:
                 return value
         return None
 

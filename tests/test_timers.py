@@ -25,7 +25,7 @@ class TimersTests(SynchronousTestCase):
 
     def names(self) -> list[object]:
         """Who fired, in order."""
-        return [item[0] for item in self.fired]  # type: ignore[index]
+        return [item[0] for item in self.fired]
 
     def test_fires_once(self) -> None:
         """A timer fires when its time has come, and then never again."""
@@ -53,7 +53,7 @@ class TimersTests(SynchronousTestCase):
             fired = len(self.fired)
             self.clock.advance(step)
             now = self.clock.seconds()
-            for delay, at in self.fired[fired:]:  # type: ignore[misc]
+            for delay, at in self.fired[fired:]:
                 self.assertGreaterEqual(at, delay - 1e-7)
                 self.assertGreater(delay, before - 0.011)
             fired_names = self.names()

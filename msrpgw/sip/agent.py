@@ -204,9 +204,7 @@ class UserAgent:
                 target = target._replace(transport="TCP")
                 ack.headers.replace_first("Via", self.transports.via_prefix(target) + branch)
                 data = ack.render()
-            sending = self.transports.send(data, target, _ignore)
-            if sending is not None:
-                sending.done()
+            self.transports.send(data, target, None)
 
         self._locator.locate(hop, located)
 
@@ -364,11 +362,9 @@ class UserAgent:
             return
         if "Route" in headers:
             self._remove_own_route(request)
-        tag = request.to.tag
-        if tag is not None:
+        if transaction.merge_key is None:  # then To has a tag (§8.2.2.2)
             self._check_require(request)
-            dialog_id = DialogId(request.call_id, tag, request.from_.tag or "")
-            owner = self._dialogs.get(dialog_id)
+            owner = self._dialogs.get(DialogId.of_request(request))
             if owner is None:
                 self.respond(transaction, 481)
             else:
@@ -427,8 +423,7 @@ class UserAgent:
 
     def ack_received(self, request: Request, source: ReplyPath) -> None:
         """An ACK of a 2xx goes to its dialog; without one it is of no use."""
-        dialog_id = DialogId.of_request(request)
-        owner = self._dialogs.get(dialog_id)
+        owner = self._dialogs.get(DialogId.of_request(request))
         if owner is not None:
             owner.ack_received(request)
 
@@ -446,10 +441,6 @@ class UserAgent:
     def stray_response_received(self, response: Response, source: ReplyPath) -> None:
         """A response to nothing that we know of is dropped (§18.1.2)."""
         self.counters.stray_responses += 1
-
-
-def _ignore(failure: SendFailure) -> None:
-    """Nobody waits for an answer to an ACK."""
 
 
 def _parse_proxy(text: str | None) -> SipUri | None:

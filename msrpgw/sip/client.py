@@ -162,13 +162,13 @@ class ClientRequest:
     def transmit(self, data: bytes) -> None:
         """Put the request, or the ACK that belongs to its transaction, on the wire."""
         target = self._target
-        if target is not None:
-            sending = self._sender.transports.send(data, target, self._unsendable)
-            if sending is not None:
-                if self._finished or self._provisional:
-                    sending.done()
-                else:
-                    self._sending = sending
+        if target is None:
+            return
+        if self._sending is not None or self._provisional:
+            # An ACK, or over UDP a request that has been heard of: nothing depends on it.
+            self._sender.transports.send(data, target, None)
+        else:
+            self._sending = self._sender.transports.send(data, target, self._unsendable)
 
     def _unsendable(self, failure: SendFailure) -> None:
         if self._transaction is not None:
@@ -260,9 +260,7 @@ class _CancelUser:
 
     def transmit(self, data: bytes) -> None:
         """Send to where the INVITE went."""
-        sending = self._sender.transports.send(data, self._target, lambda failure: None)
-        if sending is not None:
-            sending.done()
+        self._sender.transports.send(data, self._target, None)
 
     def response_received(self, response: Response) -> None:
         """The INVITE's own final response says what came of it."""

@@ -220,6 +220,7 @@ _NAME_ADDR = re.compile(
 )
 # The grammar wants tokens here (§25.1); bare UTF-8 is common, and hides nothing.
 _BARE_NAME = re.compile(rf"[{TOKEN_CHARS}\u0080-\U0010ffff \t]*+")
+_NAMED = re.compile(r'[^<,;"]*+<')  # nothing comes before the bracket that ends an address
 _BARE_URI = re.compile(r"[^;,? \t\"<>]++")
 _ENCLOSED_URI = re.compile(r"[^<>\"]++")
 
@@ -252,7 +253,7 @@ def _scan_name_addr(scanner: Scanner) -> NameAddr:
         scanner.space()
         if scanner.peek() != "<":
             raise scanner.error("no angle bracket after the display name")
-    elif _bracket_comes(scanner):
+    elif _NAMED.match(scanner.text, scanner.at):
         name = scanner.take(_BARE_NAME, "display name").strip(" \t")
         if scanner.peek() != "<":
             raise scanner.error("display name needs quotes")
@@ -273,12 +274,6 @@ def _scan_name_addr(scanner: Scanner) -> NameAddr:
     except SipSyntaxError as error:
         raise scanner.error(error.reason) from None
     return NameAddr(name, uri, text, scanner.parameters())
-
-
-def _bracket_comes(scanner: Scanner) -> bool:
-    """Whether an angle bracket opens before the next comma: then a display name comes first."""
-    bracket = scanner.text.find("<", scanner.at)
-    return bracket >= 0 and scanner.text.find(",", scanner.at, bracket) < 0
 
 
 def parse_name_addrs(value: str, what: str = "address") -> list[NameAddr]:

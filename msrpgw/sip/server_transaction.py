@@ -107,7 +107,7 @@ class ServerTransaction:
         self.request = request
         self.source = source
         self.key = key  #: what requests of this transaction have in common (§17.2.3)
-        self.merge_key = merge_key  #: what merged requests have in common (§8.2.2.2), or None
+        self.merge_key = merge_key  #: what merged requests share (§8.2.2.2); None in dialogs
         self.to_tag = ""  #: the tag that we add to To; the same in all responses (§8.2.6.2)
         self.state = ServerState.TRYING
 

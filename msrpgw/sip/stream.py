@@ -62,17 +62,18 @@ class Target(NamedTuple):
 
 
 class Sending:
-    """A request on its way over a connection.
+    """A message on its way over a connection.
 
-    Until ``done`` it is told of the loss of the connection, by which its response is lost too.
+    Until ``done`` a request is told of the loss of the connection, and with it of its response.
     """
 
-    __slots__ = ("_connection", "data", "fresh", "on_failure", "target")
+    __slots__ = ("_connection", "data", "dropped", "fresh", "on_failure", "target")
 
-    def __init__(self, data: bytes, target: Target, on_failure: OnFailure) -> None:
+    def __init__(self, data: bytes, target: Target, on_failure: OnFailure | None) -> None:
         self.data = data
         self.target = target
-        self.on_failure = on_failure
+        self.on_failure = on_failure  #: None: no response is expected, nobody is told
+        self.dropped = False  #: done before there was a connection: not to be sent any more
         self.fresh = False  #: the connection was made for it: a loss is no accident of reuse
         self._connection: Connection | None = None
 
@@ -86,11 +87,12 @@ class Sending:
             self._connection.sendings.pop(self, None)
             self._connection = None
         else:
-            self.on_failure = _ignore
+            self.dropped = True
 
-
-def _ignore(failure: SendFailure) -> None:
-    """Nobody waits for it any more."""
+    def fail(self, failure: SendFailure) -> None:
+        """Tell whoever waits for the response."""
+        if self.on_failure is not None and not self.dropped:
+            self.on_failure(failure)
 
 
 class StreamSource:
@@ -138,6 +140,7 @@ class Connection(Protocol):
         self._heard = 0.0  # when the peer last sent something
         self._idle: Timer | None = None
         self.alive = False
+        self.stuck = False  #: broken off because the peer does not read
         self.address = ("", 0)  #: the peer's
         self.sendings: dict[Sending, None] = {}  #: requests without a response yet
 
@@ -177,9 +180,10 @@ class Connection(Protocol):
         self._pool.connection_lost(self)
 
     def send(self, sending: Sending) -> None:
-        """Send a request."""
-        self.sendings[sending] = None
-        sending.sent_over(self)
+        """Send a message; remember it if it is a request."""
+        if sending.on_failure is not None:
+            self.sendings[sending] = None
+            sending.sent_over(self)
         self.write(sending.data)
 
     def send_response(self, data: bytes, via: Via) -> None:
@@ -189,13 +193,14 @@ class Connection(Protocol):
         else:
             # §18.2.2: to the address it came from, at the port that the peer listens on.
             target = Target("TCP", via.received or self.address[0], via.port or 5060)
-            self._pool.send(data, target, _ignore)
+            self._pool.send(data, target, None)
 
     def write(self, data: bytes) -> None:
         """Write; Twisted gathers what is written in one turn of the reactor."""
         if self._blocked:
             self._backlog += len(data)
             if self._backlog > _BACKLOG_LIMIT:
+                self.stuck = True
                 self.transport.abortConnection()
                 return
         self.transport.write(data)
@@ -318,10 +323,10 @@ class Streams:
             or len(self._open) + len(self._connecting) >= self.settings.max_connections
         )
 
-    def send(self, data: bytes, target: Target, on_failure: OnFailure) -> Sending:
-        """Send a request over a connection that is there, or make one.
+    def send(self, data: bytes, target: Target, on_failure: OnFailure | None) -> Sending:
+        """Send a message over a connection that is there, or make one.
 
-        ``on_failure`` is never called before this returns.
+        ``on_failure`` is never called before this returns; None: nobody wants to know.
         """
         sending = Sending(data, target, on_failure)
         self._send(sending)
@@ -339,7 +344,7 @@ class Streams:
         if connecting is None:
             if self.full:
                 failure = SendFailure("too many TCP connections")
-                self.timers.call_later(0, lambda: sending.on_failure(failure))
+                self.timers.call_later(0, lambda: sending.fail(failure))
                 return
             connecting = self._connecting[where] = _Connecting(self, target)
             connecting.waiting.append(sending)
@@ -390,7 +395,7 @@ class Streams:
         connecting = self._connecting.pop(connection.address, None)
         if connecting is not None:
             for sending in connecting.waiting:
-                if sending.on_failure is not _ignore:
+                if not sending.dropped:
                     connection.send(sending)
 
     def forget(self, connection: Connection) -> None:
@@ -404,8 +409,8 @@ class Streams:
         self._open.pop(connection, None)
         sendings, connection.sendings = connection.sendings, {}
         for sending in sendings:
-            if sending.fresh or self._closed is not None:
-                sending.on_failure(SendFailure("TCP connection lost"))
+            if sending.fresh or connection.stuck or self._closed is not None:
+                sending.fail(SendFailure("TCP connection lost"))
             else:
                 # Most likely the peer had given up the idle connection: once more, over a new one.
                 sending.sent_over(None)
@@ -416,7 +421,7 @@ class Streams:
         """A connection could not be made."""
         self._connecting.pop((connecting.target.host, connecting.target.port), None)
         for sending in connecting.waiting:
-            sending.on_failure(failure)
+            sending.fail(failure)
         self._check_closed()
 
 

@@ -187,11 +187,12 @@ class Transactions:
 
     def _receive_response(self, response: Response, source: ReplyPath) -> None:
         key = (response.via.branch or "", response.cseq.method)
-        try:
-            client = self._clients[key]
-        except KeyError:
+        vias = response.headers.get_all("Via")
+        # §8.1.3.3: ours has one Via; with more it was meant for somebody behind us.
+        if key not in self._clients or len(vias) > 1 or "," in vias[0]:
             self._listener.stray_response_received(response, source)
             return
+        client = self._clients[key]
         if client is None:
             self.response_retransmissions += 1
         else:

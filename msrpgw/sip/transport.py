@@ -237,10 +237,11 @@ class Transports:
 
     # Sending
 
-    def send(self, data: bytes, target: Target, on_failure: OnFailure) -> Sending | None:
-        """Send a request.  ``on_failure`` is never called before this returns.
+    def send(self, data: bytes, target: Target, on_failure: OnFailure | None) -> Sending | None:
+        """Send a request, or with ``on_failure`` None something without a response.
 
-        What is returned, if anything, wants ``done`` when a response came or none is wanted.
+        ``on_failure`` is never called before this returns.  What is returned, if anything,
+        wants ``done`` when a response came or none is wanted any more.
         """
         if target.transport == "TCP":
             return self._streams.send(data, target, on_failure)
@@ -255,8 +256,9 @@ class Transports:
             if ":" in socket.listener.host and ":" not in host:
                 host = f"::ffff:{host}"
             problem = socket.write(data, (host, target.port))
-        if problem:
-            self._timers.call_later(0, lambda: on_failure(SendFailure(problem, True)))
+        if problem and on_failure is not None:
+            tell, failure = on_failure, SendFailure(problem, True)
+            self._timers.call_later(0, lambda: tell(failure))
         return None
 
     def _find_route(self, host: str) -> _Datagrams | None:

@@ -58,8 +58,8 @@ class _IcmpPort(udp.Port):
         made: socket.socket = super().createInternetSocket()
         if self.addressFamily == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
-        else:
-            made.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        # Also with IPv6: the wildcard reaches IPv4 peers as well.
+        made.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         return made
 
     def doRead(self) -> None:

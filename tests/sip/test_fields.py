@@ -148,6 +148,8 @@ class NameAddrTests(SynchronousTestCase):
         self.check('"Watson, Thomas" <sip:a@b;tag=no>', "Watson, Thomas", "sip:a@b;tag=no")
         self.check('"<sip:spoof@x>" <sip:a@b>', "<sip:spoof@x>", "sip:a@b")
         self.check('"" <sip:a@b>', "", "sip:a@b")
+        self.check('sip:a@b;tag=1;x="<sip:c@d>"', "", "sip:a@b", "1")
+        self.check('<sip:a@b>;x="<sip:c@d>, <";tag=1', "", "sip:a@b", "1")
         self.check(
             "<sip:user@example.com?Route=%3Csip:sip.example.com%3E>",
             "",

@@ -48,6 +48,7 @@ class ReadTests(SynchronousTestCase):
         self.assertIn("i", headers)
         self.assertNotIn("t", headers)
         self.assertEqual(len(headers), 4)
+        self.assertIn("i", some())
 
     def test_get_all(self) -> None:
         self.assertEqual(some().get_all("v"), ["1", "3"])

@@ -1,0 +1,135 @@
+"""The UDP port that hears of ICMP errors (RFC 3261 §18.4)."""
+
+import errno
+import socket
+import struct
+
+from twisted.internet.error import MessageLengthError
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpgw.sip import udp
+from tests.sip.transport_cases import US, Peer
+from tests.support import Host, Network
+
+
+class FakeSocket:
+    """A UDP socket with a queue of errors."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, object]] = []
+        self.errors: list[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = []
+        self.incoming: list[object] = []
+        self.send_errors: list[int] = []
+
+    def sendto(self, data: bytes, address: object) -> None:
+        """Send, or fail."""
+        if self.send_errors:
+            number = self.send_errors.pop(0)
+            raise OSError(number, "failed")
+        self.sent.append((data, address))
+
+    def recvfrom(self, size: int) -> object:
+        """What came."""
+        if not self.incoming:
+            raise BlockingIOError
+        found = self.incoming.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def recvmsg(self, size: int, ancillary: int, flags: int) -> object:
+        """The next error."""
+        if not self.errors:
+            raise BlockingIOError
+        return self.errors.pop(0)
+
+    def add_error(self, number: int, origin: int = 2, data: bytes = b"data") -> None:
+        """The network gave a datagram back."""
+        value = struct.pack("=IBBBBII", number, origin, 3, 3, 0, 0, 0)
+        self.errors.append((data, [(socket.IPPROTO_IP, 11, value)], 0, ("10.0.0.2", 5060)))
+
+
+class IcmpTests(SynchronousTestCase):
+    """The UDP port that hears of ICMP errors (RFC 3261 §18.4)."""
+
+    def setUp(self) -> None:
+        """A port with a fake socket."""
+        test = self
+
+        class Datagrams(Protocol):
+            def datagramReceived(self, data: bytes, address: object) -> None:
+                """Keep it, or fail."""
+                test.received.append((data, address))
+                if data == b"bad":
+                    raise ZeroDivisionError
+
+        self.received: list[object] = []
+        self.given_back: list[tuple[bytes, str]] = []
+        self.reading = 0
+        self.port = udp._IcmpPort(0, Datagrams(), "", 8192, None)
+        self.port.undeliverable = lambda data, reason: self.given_back.append((data, reason))
+        self.socket = self.port.socket = FakeSocket()
+        self.port.startReading = self._start_reading
+
+    def _start_reading(self) -> None:
+        self.reading += 1
+
+    def test_reads(self) -> None:
+        """All that is there is read; a datagram that fails does not stop the next."""
+        self.socket.incoming = [(b"bad", ("::1", 1, 0, 0)), (b"b", ("10.0.0.1", 2))]
+        self.port.doRead()
+        self.assertEqual(self.received, [(b"bad", ("::1", 1)), (b"b", ("10.0.0.1", 2))])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_error_only(self) -> None:
+        """The queue is emptied whether the reactor calls that reading or the end."""
+        self.socket.add_error(errno.ECONNREFUSED)
+        self.port.doRead()
+        self.socket.add_error(errno.EHOSTUNREACH)
+        self.port.readConnectionLost(Failure(OSError()))
+        self.port.writeConnectionLost(Failure(OSError()))
+        self.assertEqual(
+            self.given_back, [(b"data", "Connection refused"), (b"data", "No route to host")]
+        )
+        self.assertEqual(self.reading, 1)
+
+    def test_error_in_the_way(self) -> None:
+        """An error that reading meets closes nothing."""
+        self.socket.incoming = [OSError(errno.EHOSTUNREACH, "x")]
+        self.socket.add_error(errno.EHOSTUNREACH)
+        self.port.doRead()
+        self.assertEqual(len(self.given_back), 1)
+
+    def test_other_errors(self) -> None:
+        """What is no ICMP error, or only says that the path is narrow, is not told."""
+        self.socket.add_error(errno.ECONNREFUSED, origin=1)
+        self.socket.add_error(errno.EMSGSIZE)
+        self.socket.errors.append((b"", [(0, 0, b"")], 0, None))
+        self.port.doRead()
+        self.assertEqual(self.given_back, [])
+
+    def test_write(self) -> None:
+        """An error of an earlier datagram costs nothing; one of its own is raised."""
+        where = ("10.0.0.2", 5060)
+        self.socket.send_errors = [errno.ECONNREFUSED]
+        self.socket.add_error(errno.ECONNREFUSED)
+        self.port.write(b"one", where)
+        self.assertEqual(self.socket.sent, [(b"one", where)])
+        self.assertEqual(len(self.given_back), 1)
+        self.socket.send_errors = [errno.ENETUNREACH, errno.ENETUNREACH]
+        self.assertRaises(OSError, self.port.write, b"two", where)
+        self.socket.send_errors = [errno.EMSGSIZE]
+        self.assertRaises(MessageLengthError, self.port.write, b"two", where)
+        self.socket.send_errors = [errno.EAGAIN]
+        self.port.write(b"lost", where)
+        self.assertRaises(ValueError, self.port.write, b"two")
+        self.assertEqual(len(self.socket.sent), 1)
+
+    def test_plain_port(self) -> None:
+        """A reactor without file descriptors gives its own kind of port."""
+        network = Network()
+        protocol = Peer()
+        made = udp.listen_udp(Host(network, US), 5060, US, protocol, lambda data, reason: None)
+        self.assertIs(network.udp[(US, 5060)], made)
