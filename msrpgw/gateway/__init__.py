@@ -1,0 +1,1 @@
+"""The gateway: sessions that tie SIP MESSAGEs to MSRP sessions."""

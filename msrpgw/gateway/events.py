@@ -1,0 +1,114 @@
+"""Events in OpenSIPS's terms, and the hub that hands them to the log and to the sinks.
+
+Imports the public types and interfaces.
+"""
+
+from twisted.logger import Logger
+
+from msrpgw.interfaces import IEventSink
+from msrpgw.types import Event, Message
+
+_log = Logger()
+
+
+class EventHub:
+    """Hands each event to every sink, and writes it to the log.  One for the program."""
+
+    def __init__(self) -> None:
+        self._sinks: list[IEventSink] = []
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody but the log wants events: frequent ones are made only then."""
+        return bool(self._sinks)
+
+    def add(self, sink: IEventSink) -> None:
+        """Hand events to a sink from now on."""
+        self._sinks.append(sink)
+
+    def raise_event(self, event: Event, *, logged: bool = True) -> None:
+        """Tell everybody.  A sink that fails is logged and hinders nobody."""
+        if logged:
+            _log.info("{name} {parameters!r}", name=event.name, parameters=event.parameters)
+        for sink in self._sinks:
+            try:
+                sink.event_raised(event)
+            except Exception:
+                _log.failure(
+                    "event sink {sink!r} failed on {name}; others go on",
+                    sink=sink,
+                    name=event.name,
+                )
+
+
+def setup_failed(key: str, from_uri: str, to_uri: str, ruri: str, code: int, reason: str) -> Event:
+    """The MSRP side can't be set up.
+
+    The URIs are From, To and request URI of a MESSAGE that would tell the page user about it.
+    """
+    return Event(
+        "E_MSRP_GW_SETUP_FAILED",
+        {
+            "key": key,
+            "from_uri": from_uri,
+            "to_uri": to_uri,
+            "ruri": ruri,
+            "code": code,
+            "reason": reason,
+        },
+    )
+
+
+def session_new(
+    key: str,
+    from_uri: str,
+    to_uri: str,
+    ruri: str,
+    session_id: str,
+    content_types: tuple[str, ...],
+) -> Event:
+    """An MSRP session is up; ``session_id`` is that of our MSRP URI."""
+    return Event(
+        "E_MSRP_SESSION_NEW",
+        {
+            "key": key,
+            "from_uri": from_uri,
+            "to_uri": to_uri,
+            "ruri": ruri,
+            "session_id": session_id,
+            "content_types": " ".join(content_types),
+        },
+    )
+
+
+def session_end(key: str, session_id: str, reason: str) -> Event:
+    """A session that was up has ended."""
+    return Event("E_MSRP_SESSION_END", {"key": key, "session_id": session_id, "reason": reason})
+
+
+def message_received(key: str, session_id: str, message: Message) -> Event:
+    """A SEND brought a message.  Its text stays out: an event travels further than a message."""
+    return Event(
+        "E_MSRP_MSG_RECEIVED",
+        {
+            "key": key,
+            "session_id": session_id,
+            "message_id": message.message_id,
+            "content_type": message.content_type,
+            "size": len(message.body),
+        },
+    )
+
+
+def report_received(key: str, session_id: str, message_id: str, status: int, comment: str) -> Event:
+    """A REPORT came from the MSRP side, or a SEND failed."""
+    return Event(
+        "E_MSRP_REPORT_RECEIVED",
+        {
+            "key": key,
+            "session_id": session_id,
+            "message_id": message_id,
+            "status": status,
+            "comment": comment,
+        },
+    )

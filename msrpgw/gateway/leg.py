@@ -1,0 +1,390 @@
+"""One call to or from the MSRP user: the INVITE usage, its SDP and the MSRP session.
+
+    Leg.call ──► CALLING ──2xx──► BINDING ──bound──► UP ──connection lost──► MOVING
+    Leg.answer ─────────────────────▲                 ▲                        │
+                                                      └────────── bound ───────┘
+    every state ──► ENDED, told once by ``leg_ended``
+
+May import sip and msrp; knows nothing of keys, queues and MESSAGEs.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msrpgw.errors import SipError
+from msrpgw.msrp.endpoint import Endpoint
+from msrpgw.msrp.session import Incoming, SendResult, Session
+from msrpgw.sip.agent import UserAgent
+from msrpgw.sip.invite import InviteUsage
+from msrpgw.sip.transaction import InviteServerTransaction
+from msrpgw.timers import Timer, Timers
+
+
+class LegState(enum.Enum):
+    """What the leg waits for."""
+
+    CALLING = "calling"  #: the answer to our INVITE, or the ACK that carries the answer
+    BINDING = "binding"  #: the MSRP connection, bound to the session
+    UP = "up"  #: nothing: messages flow
+    MOVING = "moving"  #: a new MSRP session in place of a lost one (RFC 4975 §5.4)
+    ENDED = "ended"  #: nothing ever again
+
+
+class LegEnd:
+    """Why a leg ended."""
+
+    __slots__ = ("code", "reason", "was_up")
+
+    def __init__(self, code: int, reason: str, was_up: bool) -> None:
+        self.code = code  #: SIP status that set-up failed with; 0 after BYE
+        self.reason = reason  #: in words for an operator
+        self.was_up = was_up  #: False: set-up failed
+
+
+class LegListener(Protocol):
+    """Who hears of the leg: its gateway session, which may have two for a moment."""
+
+    def leg_up(self, leg: "Leg") -> None:
+        """Messages can be sent now; after a move, again."""
+
+    def leg_moving(self, leg: "Leg", reason: str) -> None:
+        """The MSRP session was lost or replaced; messages wait until ``leg_up``."""
+
+    def leg_ended(self, leg: "Leg", end: LegEnd) -> None:
+        """The leg is over; told exactly once."""
+
+    def send_received(self, leg: "Leg", incoming: Incoming) -> None:
+        """The MSRP user sent a whole message."""
+
+    def report_received(self, leg: "Leg", message_id: str, status: int, comment: str) -> None:
+        """The MSRP user, or a relay, sent a REPORT."""
+
+
+def _nothing() -> None:
+    """Nobody waits for the end."""
+
+
+class Leg:
+    """One SIP dialog with the MSRP sessions that its offers and answers negotiated.
+
+    Owned by a gateway session.  ``leg_ended`` is told exactly once, whatever happens.
+    """
+
+    def __init__(
+        self,
+        agent: UserAgent,
+        endpoint: Endpoint,
+        timers: Timers,
+        listener: LegListener,
+        accept_types: Sequence[str],
+    ) -> None:
+        self._agent = agent
+        self._endpoint = endpoint
+        self._timers = timers
+        self._listener = listener
+        self._accept_types = accept_types
+        self._usage: InviteUsage | None = None
+        self._media: Session = self._new_session(None)
+        #: the session that a re-INVITE of ours offers, until its answer comes
+        self._offered: Session | None = None
+        self._setup_timer: Timer | None = None
+        self._was_up = False
+        #: whether SIP is done with, too: BYE or CANCEL have their answer
+        self.over = False
+        #: called once, when ``over`` becomes true
+        self.on_over: Callable[[], None] = _nothing
+        self._proven = False  # whether the MSRP session carried a message since it was bound
+        self.state = LegState.CALLING
+        self._source = ""  # address that the INVITE came from; empty when we called
+
+    def _new_session(self, replaces: Session | None) -> Session:
+        return _Media(self, self._endpoint, self._accept_types, replaces).session
+
+    # Setting up
+
+    def call(
+        self,
+        *,
+        ruri: str,
+        from_uri: str,
+        to_uri: str,
+        timeout: float,
+    ) -> None:
+        """INVITE the MSRP user.  ``timeout``: seconds until the MSRP session must be bound."""
+        self._limit_setup(timeout)
+        self._usage = InviteUsage.call(
+            self._agent,
+            self,
+            ruri=ruri,
+            from_uri=from_uri,
+            to_uri=to_uri,
+            offer=self._media.offer(),
+            timeout=timeout or self._agent.settings.timer_c,
+        )
+
+    def answer(self, transaction: InviteServerTransaction, timeout: float) -> None:
+        """Answer an initial INVITE: 200 with our SDP, or 488 (RFC 4975 §8)."""
+        self._source = transaction.source.host
+        self._limit_setup(timeout)
+        self._usage = usage = InviteUsage.incoming(self._agent, transaction, self)
+        try:
+            body = self._media.answer(usage.offer) if usage.offer else self._media.offer()
+        except SipError as error:
+            usage.reject(error.status, error.reason, error.headers)
+            self._end(error.status, error.reason)
+            return
+        usage.accept(body)
+        if usage.offer and self.state is LegState.CALLING:
+            # §8.3 allows the peer to connect before its ACK reaches us.
+            self._bind(self._media)
+
+    def _limit_setup(self, timeout: float) -> None:
+        if timeout:
+            self._setup_timer = self._timers.call_later(timeout, self._setup_timed_out)
+
+    def _setup_timed_out(self) -> None:
+        self._setup_timer = None
+        awaited = "an answer to the INVITE" if self.state is LegState.CALLING else "MSRP"
+        self._hang_up(480, f"Set-up timed out waiting for {awaited}")
+
+    def _bind(self, media: Session) -> None:
+        self.state = LegState.MOVING if self._was_up else LegState.BINDING
+        media.start()
+
+    # What the INVITE usage tells
+
+    def call_progress(self, status: int, reason: str) -> None:
+        """A provisional response came: nothing that a page user could be shown."""
+
+    def call_established(self, sdp: bytes) -> None:
+        """The dialog is up; ``sdp`` is the answer when we made the offer."""
+        if self.state is LegState.CALLING:
+            try:
+                self._media.apply_answer(sdp)
+            except SipError as error:
+                self._hang_up(error.status, error.reason)
+                return
+            self._bind(self._media)
+
+    def call_failed(self, status: int, reason: str) -> None:
+        """The INVITE got its final refusal, or no answer at all."""
+        # A final 408 is the callee's or our own time-out; it must not go on as 408 (RFC 4320 §4.2),
+        # but as the reason for an event and a notice it is what the operator looks for.
+        self._end(status, reason)
+        self._finish()
+
+    def call_offered(self, sdp: bytes) -> None:
+        """A re-INVITE came."""
+        usage = self._usage
+        if usage is None or self.state is LegState.ENDED:
+            return
+        if not sdp:
+            usage.answer(self._media.offer())
+            return
+        if self._media.is_current(sdp):
+            usage.answer(self._media.answer(sdp))
+            return
+        media = self._new_session(self._media)
+        try:
+            body = media.answer(sdp)
+        except SipError as error:
+            media.close()
+            usage.refuse_offer(error.status, error.headers)
+            return
+        usage.answer(body)
+        self._move_to(media, "the peer moved its MSRP session")
+
+    def call_reanswered(self, sdp: bytes) -> None:
+        """The answer to a re-INVITE of ours, or to an offer of ours in a 200, came."""
+        media = self._offered
+        if self.state is LegState.ENDED:
+            return
+        if media is None:
+            if not self._media.is_current(sdp):
+                self._hang_up(488, "The peer changed its MSRP path in an answer")
+            return
+        self._offered = None
+        try:
+            media.apply_answer(sdp)
+        except SipError as error:
+            media.close()
+            self._hang_up(error.status, error.reason)
+            return
+        self._move_to(media, "")
+
+    def call_reinvite_failed(self, status: int, reason: str) -> None:
+        """The peer did not take our new MSRP session: without one the call is of no use."""
+        if self._offered is not None:
+            self._offered.close()
+            self._offered = None
+        self._hang_up(status, f"MSRP session lost and re-INVITE refused: {status} {reason}")
+
+    def call_ended(self, reason: str) -> None:
+        """The dialog is over."""
+        self._end(0 if self._was_up else 480, reason)
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self.over:
+            self.over = True
+            self.on_over()
+
+    # What the MSRP session tells
+
+    def media_up(self, media: Session) -> None:
+        """The MSRP session is bound to a connection."""
+        if media is not self._media or self.state is LegState.ENDED:
+            return
+        if self._setup_timer is not None:
+            self._setup_timer.cancel()
+            self._setup_timer = None
+        self.state = LegState.UP
+        self._was_up = True
+        self._proven = False
+        self._listener.leg_up(self)
+
+    def media_lost(self, media: Session, reason: str) -> None:
+        """The MSRP session has failed (RFC 4975 §5.4): its URIs are spent."""
+        if media is not self._media or self.state is LegState.ENDED:
+            return
+        if self.state is LegState.UP:
+            self.renew(reason)
+        else:
+            self._hang_up(480, f"MSRP connection failed: {reason}")
+
+    def media_message(self, media: Session, incoming: Incoming) -> None:
+        """The MSRP user sent a whole message."""
+        if self.state is LegState.ENDED:
+            incoming.refuse(481, "The session has ended")
+            return
+        self._proven = True
+        self._listener.send_received(self, incoming)
+
+    def media_report(self, message_id: str, status: int, comment: str) -> None:
+        """A REPORT came; one about a message of an earlier MSRP session still counts."""
+        if self.state is not LegState.ENDED:
+            self._listener.report_received(self, message_id, status, comment)
+
+    def renew(self, reason: str) -> None:
+        """The MSRP session is of no more use: offer a fresh one in a re-INVITE."""
+        usage = self._usage
+        if self.state is not LegState.UP or usage is None:
+            return
+        if not self._proven:
+            # A session that never carries anything would be renewed for ever.
+            self._hang_up(480, f"MSRP session lost before it carried a message: {reason}")
+            return
+        self.state = LegState.MOVING
+        self._media.close()
+        self._listener.leg_moving(self, reason)
+        self._limit_setup(self._agent.settings.timer_c)
+        self._offered = self._new_session(self._media)
+        usage.reinvite(self._offered.offer())
+
+    def _move_to(self, media: Session, reason: str) -> None:
+        old, self._media = self._media, media
+        if self.state is LegState.UP:
+            self.state = LegState.MOVING
+            self._limit_setup(self._agent.settings.timer_c)
+            self._listener.leg_moving(self, reason)
+        if self._offered is not None:
+            self._offered.close()
+            self._offered = None
+        old.close()
+        self._bind(media)
+
+    # Verbs
+
+    def accepts(self, media_type: str) -> bool:
+        """Whether the MSRP user takes this type; known once the answer came."""
+        return self._media.accepts(media_type)
+
+    @property
+    def peer_accept_types(self) -> tuple[str, ...]:
+        """What the MSRP user takes, for an Accept header; empty until the answer came."""
+        peer = self._media.peer
+        return tuple(peer.accept_types) if peer is not None else ()
+
+    @property
+    def peer_host(self) -> str:
+        """Address that the signalling comes from, or goes to; empty while it is being located."""
+        if self._source or self._usage is None:
+            return self._source
+        return self._usage.peer_host
+
+    @property
+    def session_id(self) -> str:
+        """The session-id part of our MSRP URI."""
+        return self._media.path.session_id
+
+    @property
+    def behind_relay(self) -> bool:
+        """Whether an MSRP relay stands before the peer, whose 200 says nothing of delivery."""
+        return self._media.behind_relay
+
+    def send(
+        self,
+        message_id: str,
+        content_type: str,
+        body: bytes,
+        on_done: Callable[[SendResult], None],
+    ) -> None:
+        """Send one message.  Only when UP; ``on_done`` is called once."""
+        media = self._media
+        media.send(message_id, content_type, body, on_done, success_report=media.behind_relay)
+
+    def acknowledged(self) -> None:
+        """A SEND got its 200: this MSRP session is worth renewing when it is lost."""
+        self._proven = True
+
+    def end(self, reason: str) -> None:
+        """Hang up: CANCEL, BYE or a refusal, as the state asks.  ``leg_ended`` follows at once."""
+        self._hang_up(0 if self._was_up else 487, reason)
+
+    def _hang_up(self, code: int, reason: str) -> None:
+        usage = self._usage
+        self._end(code, reason)
+        if usage is not None:
+            usage.end(reason)
+
+    def _end(self, code: int, reason: str) -> None:
+        if self.state is LegState.ENDED:
+            return
+        self.state = LegState.ENDED
+        if self._setup_timer is not None:
+            self._setup_timer.cancel()
+            self._setup_timer = None
+        if self._offered is not None:
+            self._offered.close()
+            self._offered = None
+        self._media.close()
+        self._listener.leg_ended(self, LegEnd(code, reason, self._was_up))
+
+
+class _Media:
+    """Listens to one MSRP session for the leg, which must know which of its sessions speaks."""
+
+    __slots__ = ("_leg", "session")
+
+    def __init__(
+        self,
+        leg: Leg,
+        endpoint: Endpoint,
+        accept_types: Sequence[str],
+        replaces: Session | None,
+    ) -> None:
+        self._leg = leg
+        self.session: Session = endpoint.create_session(self, accept_types, replaces=replaces)
+
+    def session_up(self) -> None:
+        self._leg.media_up(self.session)
+
+    def session_lost(self, reason: str) -> None:
+        self._leg.media_lost(self.session, reason)
+
+    def message_received(self, incoming: Incoming) -> None:
+        self._leg.media_message(self.session, incoming)
+
+    def report_received(self, message_id: str, status: int, comment: str) -> None:
+        self._leg.media_report(message_id, status, comment)

@@ -1,0 +1,89 @@
+"""What can be set in the gateway room: the tables ``[gateway]``, ``[policy]``, ``[notice]``."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of the gateway's sessions.  Times in seconds; 0 turns a time-out off."""
+
+    #: a session ends when no MESSAGE came for so long
+    message_timeout: Seconds = 7200.0
+    #: a session ends when nothing came from either side for so long
+    session_timeout: Seconds = 43200.0
+    #: a session ends at this age
+    max_duration: Seconds = 0.0
+    #: how long an INVITE to the MSRP user may take, until the MSRP session is bound
+    setup_timeout: Seconds = 60.0
+    #: how long a MESSAGE's answer waits for the MSRP peer's; then 202 (see DESIGN: custody)
+    hold_message: Annotated[float, Meta(ge=0, le=3)] = 0.3
+    #: how long a SEND's 200 waits for the page user's answer
+    hold_send: Annotated[float, Meta(ge=0, le=20)] = 5.0
+    #: how long a message may stay behind an MSRP relay before its REPORT is given up
+    relay_timeout: Annotated[float, Meta(gt=0)] = 120.0
+    #: how long shutdown waits for sessions to end
+    grace: Seconds = 5.0
+    #: most messages waiting in one session and direction; more get 480 (MSRP 413)
+    queue_limit: Count = 1000
+    #: most bytes of messages waiting in one session and direction
+    queue_bytes: Count = 4_194_304
+    #: most messages waiting in the whole gateway; more get 503
+    total_queue_limit: Count = 100_000
+    #: most sessions at a time; more get 503
+    max_sessions: Count = 100_000
+    #: first wait before a request URI that timed out is tried again; doubles up to ``backoff_max``
+    backoff: Seconds = 2.0
+    backoff_max: Seconds = 32.0
+
+
+class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The built-in policy: templates over the request; ``docs/policy.md`` lists the fields."""
+
+    #: name of an ``IPolicyPlugin`` to use in place of the templates
+    plugin: str | None = None
+    #: handed to the plugin as it is
+    options: dict[str, object] = {}
+    #: what a session is found by
+    message_key: str = "{to_uri}:{from_uri}"
+    invite_key: str = "{from_uri}:{to_uri}"
+    #: the INVITE that a MESSAGE causes
+    invite_from: str = "{from_uri}"
+    invite_to: str = "{to_uri}"
+    invite_ruri: str = "{ruri}"
+    #: the MESSAGEs that an INVITE's session causes
+    message_from: str = "{from_uri}"
+    message_to: str = "{to_uri}"
+    message_ruri: str = "{ruri}"
+    #: what MSRP users may send, written to a=accept-types
+    content_types: tuple[str, ...] = ("text/plain",)
+
+
+class NoticeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The MESSAGE that tells a page user about a failed set-up or an undelivered message."""
+
+    enabled: bool = True
+    #: templates over the failed message's session: {from_uri} is the page user, {to_uri} the other
+    from_uri: str = "{to_uri}"
+    to_uri: str = "{from_uri}"
+    ruri: str = "{from_uri}"
+    content_type: str = "text/plain"
+    #: also {code} and {reason}
+    setup_failed: str = "Failed to establish session, error: {code} {reason}"
+    #: also {code} and {reason}
+    message_failed: str = "Message not delivered, error: {code} {reason}"
+    #: at most one notice to a session in so many seconds
+    interval: Seconds = 10.0
+
+
+class EventSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where events go besides the log."""
+
+    #: names of ``IEventSinkPlugin`` objects
+    plugins: tuple[str, ...] = ()
+    #: a table for each plugin, handed to it as it is
+    options: dict[str, dict[str, object]] = {}

@@ -1,0 +1,152 @@
+"""A gateway with users around it, all in memory on one clock."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msrpgw.gateway.events import EventHub
+from msrpgw.gateway.gateway import Gateway
+from msrpgw.gateway.policy import TemplatePolicy
+from msrpgw.gateway.settings import GatewaySettings, NoticeSettings, PolicySettings
+from msrpgw.msrp.endpoint import Endpoint
+from msrpgw.msrp.settings import MsrpSettings
+from msrpgw.sip.agent import UserAgent
+from msrpgw.timers import Timers
+from msrpgw.types import Event
+from msrpgw.ua.users import MsrpUser, PageUser, Received, Sent
+from tests.network import Network, lose_none
+from tests.support import CountingRandom, make_agent
+
+GATEWAY = "127.0.0.1"
+
+
+class RecordingSink:
+    """Keeps the events that it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def event_raised(self, event: Event) -> None:
+        """Keep one."""
+        self.events.append(event)
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Parameters of all events of one name."""
+        return [event.parameters for event in self.events if event.name == name]
+
+
+class Town:
+    """A network with a gateway in it, to which users can be added."""
+
+    def __init__(
+        self,
+        *,
+        lost: Callable[[int], bool] = lose_none,
+        policy: PolicySettings | None = None,
+        notice: NoticeSettings | None = None,
+        sip: dict[str, Any] | None = None,
+        msrp: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.network = Network(lost=lost)
+        self.clock = self.network.clock
+        self.agent = make_agent(self.network, GATEWAY, 5060, **(sip or {}))
+        self.endpoint = self._endpoint(GATEWAY, 2855, **(msrp or {}))
+        self.sink = RecordingSink()
+        hub = EventHub()
+        hub.add(self.sink)
+        self.gateway = Gateway(
+            self.agent,
+            self.endpoint,
+            self.agent.timers,
+            GatewaySettings(**settings),
+            notice or NoticeSettings(),
+            TemplatePolicy(policy or PolicySettings()),
+            hub,
+            CountingRandom("gateway"),
+        )
+        self.gateway.start()
+
+    def _endpoint(self, host: str, port: int, **settings: Any) -> Endpoint:
+        reactor = self.network.host(host)
+        endpoint = Endpoint(
+            reactor,
+            Timers(reactor),
+            CountingRandom(f"msrp {host}:{port}"),
+            MsrpSettings(listen=f"{host}:{port}", **settings),
+            allow_source=lambda address: True,
+        )
+        endpoint.listen()
+        return endpoint
+
+    def run(self, seconds: float = 1.0) -> None:
+        """Let time pass."""
+        self.network.run(seconds)
+
+    def user_agent(self, host: str, port: int = 5060, **settings: Any) -> UserAgent:
+        """A SIP user agent that sends everything through the gateway."""
+        settings.setdefault("outbound_proxy", f"sip:{GATEWAY}:5060;lr")
+        return make_agent(self.network, host, port, **settings)
+
+    def page_user(self, name: str, host: str, **settings: Any) -> "Page":
+        """A page-mode user ``sip:name@host``."""
+        return Page(self, name, host, **settings)
+
+    def msrp_user(self, name: str, host: str, **settings: Any) -> "Msrp":
+        """An MSRP user ``sip:name@host``."""
+        return Msrp(self, name, host, **settings)
+
+
+class Page:
+    """A page-mode user and what happened to it."""
+
+    def __init__(self, town: Town, name: str, host: str, **settings: Any) -> None:
+        answer = settings.pop("answer", 200)
+        self.uri = f"sip:{name}@{host}"
+        self.received: list[str] = []
+        self.sent: list[Sent] = []
+        self.agent = town.user_agent(host, **settings)
+        self.user = PageUser(self.agent, self.agent.timers, self.uri, self._got, answer=answer)
+
+    def _got(self, received: Received) -> None:
+        self.received.append(received.text)
+
+    def send(self, to: str, *texts: str) -> None:
+        """Send texts."""
+        for text in texts:
+            self.user.send(to, text, self.sent.append)
+
+    @property
+    def statuses(self) -> list[int]:
+        """What became of the texts sent."""
+        return [sent.status for sent in self.sent]
+
+
+class Msrp:
+    """An MSRP user and what happened to it."""
+
+    def __init__(self, town: Town, name: str, host: str, **settings: Any) -> None:
+        refuse = settings.pop("refuse", 0)
+        msrp = settings.pop("msrp", {})
+        self.uri = f"sip:{name}@{host}"
+        self.received: list[str] = []
+        self.sent: list[Sent] = []
+        self.states: list[str] = []
+        self.agent = town.user_agent(host, **settings)
+        self.endpoint = town._endpoint(host, 2855, **msrp)
+        self.user = MsrpUser(
+            self.agent, self.endpoint, self.agent.timers, self.uri, self._got, refuse=refuse
+        )
+        self.user.on_state = lambda peer, state: self.states.append(state)
+
+    def _got(self, received: Received) -> None:
+        self.received.append(received.text)
+
+    def send(self, to: str, *texts: str) -> None:
+        """Send texts."""
+        for text in texts:
+            self.user.send(to, text, self.sent.append)
+
+    @property
+    def statuses(self) -> list[int]:
+        """What became of the texts sent."""
+        return [sent.status for sent in self.sent]
