@@ -1,0 +1,50 @@
+"""Where log lines go, and from which level on.
+
+``twistd`` offers the places (standard output, a file, syslog) but no level, so its choice is
+made here again with a filter before it.  Imports nothing of msrpgw.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LegacyLogObserverWrapper,
+    LogLevel,
+    LogLevelFilterPredicate,
+    textFileLogObserver,
+)
+from twisted.python.logfile import LogFile
+
+
+def observer_factory(level: str, twistd: Mapping[str, object]) -> Callable[[], ILogObserver]:
+    """What makes the observer when logging starts.
+
+    ``twistd`` holds twistd's own options: ``nodaemon``, ``logfile``, ``syslog``, ``prefix``.
+    """
+
+    def observer() -> ILogObserver:
+        threshold = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+        return FilteringLogObserver(_place(twistd), [threshold])
+
+    return observer
+
+
+def _place(twistd: Mapping[str, object]) -> ILogObserver:
+    if twistd.get("syslog"):
+        from twisted.python.syslog import SyslogObserver  # not on every platform
+
+        syslog = SyslogObserver(str(twistd.get("prefix")))
+        return LegacyLogObserverWrapper(syslog.emit)  # type: ignore[arg-type]  # a method will do
+    path = str(twistd.get("logfile") or "")
+    if twistd.get("nodaemon") and path in ("", "-"):
+        return textFileLogObserver(sys.stdout)
+    if path == "-":
+        raise SystemExit("msrpgw: a daemon can't log to standard output; see --logfile")
+    file = LogFile.fromFullPath(path or "twistd.log")
+    if signal.getsignal(signal.SIGUSR1) in (None, signal.SIG_DFL):
+        # As twistd does: the log is rotated on SIGUSR1.
+        signal.signal(signal.SIGUSR1, lambda number, frame: file.rotate())
+    return textFileLogObserver(file)

@@ -1,0 +1,117 @@
+"""Finds the plugins that the configuration names, and makes what they make.
+
+``getPlugins`` passes over a module that fails to import; here that stops the start-up, with a
+message that says what to mend.  Imports ``interfaces`` and the rooms' settings.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import TypeVar
+
+import twisted.plugins
+from twisted.plugin import getPlugins
+from zope.interface import Interface
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from msrpgw.errors import ConfigError
+from msrpgw.gateway.policy import TemplatePolicy
+from msrpgw.gateway.settings import EventSettings, PolicySettings
+from msrpgw.interfaces import (
+    IEventSink,
+    IEventSinkPlugin,
+    IPageSender,
+    IPolicy,
+    IPolicyPlugin,
+)
+
+_Plugin = TypeVar("_Plugin", bound=Interface)
+
+
+def build_policy(settings: PolicySettings) -> IPolicy:
+    """The policy that the configuration asks for.
+
+    Raises ConfigError when its plugin is missing or broken, or a template can't be read.
+    """
+    if settings.plugin is None:
+        return TemplatePolicy(settings)
+    place = "[policy] plugin"
+    plugin = _find(IPolicyPlugin, settings.plugin, place)
+    try:
+        policy = plugin.make_policy(settings.options)
+    except ValueError as error:
+        raise ConfigError([f"[policy] options: {error}"]) from error
+    except Exception as error:
+        raise _broken(place, settings.plugin, error) from error
+    _verify(IPolicy, policy, place, settings.plugin)
+    return policy
+
+
+def find_sink_plugins(settings: EventSettings) -> dict[str, IEventSinkPlugin]:
+    """The event sink plugins that the configuration names, by name.
+
+    Raises ConfigError with every one that is missing or broken.
+    """
+    plugins: dict[str, IEventSinkPlugin] = {}
+    problems: list[str] = []
+    for name in settings.plugins:
+        try:
+            plugins[name] = _find(IEventSinkPlugin, name, "[events] plugins")
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return plugins
+
+
+def build_sinks(settings: EventSettings, pages: IPageSender) -> list[IEventSink]:
+    """The event sinks that the configuration asks for, in its order.
+
+    Raises ConfigError with every one that can't be made.
+    """
+    sinks: list[IEventSink] = []
+    problems: list[str] = []
+    for name, plugin in find_sink_plugins(settings).items():
+        try:
+            sink = plugin.make_sink(settings.options.get(name, {}), pages)
+            _verify(IEventSink, sink, "[events] plugins", name)
+            sinks.append(sink)
+        except ConfigError as error:
+            problems += error.problems
+        except ValueError as error:
+            problems.append(f"[events] options.{name}: {error}")
+        except Exception as error:
+            problems += _broken("[events] plugins", name, error).problems
+    if problems:
+        raise ConfigError(problems)
+    return sinks
+
+
+def _find(interface: type[_Plugin], name: str, place: str) -> _Plugin:
+    found = {str(getattr(plugin, "name", "")): plugin for plugin in getPlugins(interface)}
+    if name in found:
+        return found[name]
+    known = ", ".join(sorted(found)) or "none"
+    reasons = "".join(f"; {failure}" for failure in _import_failures())
+    raise ConfigError([f"{place}: no plugin {name!r}; found: {known}{reasons}"])
+
+
+def _import_failures() -> Iterator[str]:
+    """Which modules of ``twisted.plugins`` can't be imported, and why."""
+    for module in pkgutil.iter_modules(twisted.plugins.__path__):
+        try:
+            importlib.import_module(f"twisted.plugins.{module.name}")
+        except Exception as error:
+            yield f"twisted.plugins.{module.name} fails: {type(error).__name__}: {error}"
+
+
+def _verify(interface: type[Interface], made: object, place: str, name: str) -> None:
+    try:
+        verifyObject(interface, made)
+    except Invalid as error:
+        raise ConfigError([f"{place}: {name!r} makes no {interface.__name__}: {error}"]) from error
+
+
+def _broken(place: str, name: str, error: Exception) -> ConfigError:
+    return ConfigError([f"{place}: {name!r} is broken: {type(error).__name__}: {error}"])

@@ -1,0 +1,190 @@
+"""The only wiring: builds the objects of all rooms, starts and stops them in order.
+
+    start:  state directory ─► MSRP listens ─► gateway takes requests ─► SIP listens
+    stop:   gateway ends its sessions (BYE) ─► MSRP closes ─► SIP closes
+
+SIP comes last and goes last: no request arrives that could not be served, and the BYEs and
+their answers get through.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.logger import Logger
+
+from msrpgw import __version__
+from msrpgw.config import Config
+from msrpgw.errors import MsrpgwError
+from msrpgw.gateway.events import EventHub
+from msrpgw.gateway.gateway import Gateway
+from msrpgw.msrp.endpoint import Endpoint
+from msrpgw.plugins import build_policy, build_sinks
+from msrpgw.sip.agent import UserAgent
+from msrpgw.sources import TrustedSources
+from msrpgw.timers import Timers
+
+_log = Logger()
+
+
+class StartError(SystemExit, MsrpgwError):
+    """The service can't start.  It was logged already, in one line.
+
+    Of two natures: ``twistd`` treats an Exception that comes out of ``startService`` properly
+    (pid file removed, the daemon's parent told), and Python ends on a SystemExit without a
+    traceback, with this exit status.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.code = 1
+
+
+class SipSide(Protocol):
+    """What the service needs of a UserAgent."""
+
+    def start(self) -> None:
+        """Listen."""
+
+    def stop(self) -> Deferred[None]:
+        """Listen no more."""
+
+    def addresses(self) -> list[str]:
+        """What is listened on, as ``[sip] listen`` writes it."""
+
+
+class MsrpSide(Protocol):
+    """What the service needs of an Endpoint."""
+
+    @property
+    def address(self) -> str:
+        """What is listened on."""
+
+    def listen(self) -> None:
+        """Listen."""
+
+    def close(self) -> Deferred[None]:
+        """Listen no more, close all connections."""
+
+
+class Middle(Protocol):
+    """What the service needs of a Gateway."""
+
+    def start(self) -> None:
+        """Take requests."""
+
+    def stop(self, grace: float) -> Deferred[None]:
+        """End all sessions, within ``grace`` seconds."""
+
+
+class GatewayService(Service):
+    """Starts and stops the rooms.  Owned by twistd; made by ``make_service``."""
+
+    name = "msrpgw"
+
+    def __init__(self, sip: SipSide, msrp: MsrpSide, gateway: Middle, config: Config) -> None:
+        self._sip = sip
+        self._msrp = msrp
+        self._gateway = gateway
+        self._config = config
+
+    def startService(self) -> None:
+        """Start all, and say what listens where.  Raises StartError, all stopped again."""
+        self._check_state_directory(self._config.state.directory)
+        self._listen("MSRP", "[msrp] listen", (self._config.msrp.listen,), self._msrp.listen)
+        self._gateway.start()
+        try:
+            self._listen("SIP", "[sip] listen", self._config.sip.listen, self._sip.start)
+        except StartError:
+            self._stopping()
+            raise
+        Service.startService(self)
+        _log.info(
+            "msrpgw {version} is ready: SIP on {sip}; MSRP on {msrp}",
+            version=__version__,
+            sip=", ".join(self._sip.addresses()),
+            msrp=self._msrp.address,
+        )
+        _log.info(
+            "custody is in memory only: messages answered 202 that still wait for their receiver"
+            " are lost when this process ends"
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Stop all.  Fires when nothing is left; a step that fails does not stop the next."""
+        Service.stopService(self)
+        _log.info("msrpgw is stopping: ending all sessions")
+        return self._stopping()
+
+    def _stopping(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        grace = self._config.gateway.grace
+        steps: tuple[tuple[str, Callable[[], Deferred[None]]], ...] = (
+            ("gateway", lambda: self._gateway.stop(grace)),
+            ("MSRP", self._msrp.close),
+            ("SIP", self._sip.stop),
+        )
+        for room, stop in steps:
+            try:
+                await stop()
+            except Exception:
+                _log.failure("stopping the {room} side failed; going on", room=room)
+
+    def _check_state_directory(self, directory: str) -> None:
+        if not os.path.isdir(directory):
+            self._fail(f"[state] directory: {directory!r} is no directory; make it")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            self._fail(f"[state] directory: {directory!r} can't be written to by this user")
+
+    def _listen(
+        self, what: str, setting: str, listeners: tuple[str, ...], listen: Callable[[], None]
+    ) -> None:
+        try:
+            listen()
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            host = f"[{error.interface}]" if ":" in error.interface else error.interface
+            address = f"{host}:{error.port}"
+            # The error does not tell UDP from TCP: name what stands in the configuration.
+            where = " or ".join(each for each in listeners if each.endswith(address)) or address
+            self._fail(f"{what} can't listen on {where}: {reason}; free it or change {setting}")
+
+    def _fail(self, reason: str) -> None:
+        _log.critical("msrpgw can't start: {reason}", reason=reason)
+        raise StartError(reason)
+
+
+def make_service(
+    config: Config, reactor: IReactorTCP, random: Callable[[int], bytes] = os.urandom
+) -> GatewayService:
+    """Build everything that the configuration asks for.  Nothing listens before the start.
+
+    Raises ConfigError for a plugin or template that can't be used.
+    """
+    clock = IReactorTime(reactor)
+    timers = Timers(clock)
+    trusted = TrustedSources(config.security)
+    agent = UserAgent(clock, timers, config.sip, random, allow_source=trusted)
+    texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
+    agent.accept_types = ["application/sdp", *texts]
+    endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted)
+    hub = EventHub()
+    gateway = Gateway(
+        agent,
+        endpoint,
+        timers,
+        config.gateway,
+        config.notice,
+        build_policy(config.policy),
+        hub,
+        random,
+    )
+    for sink in build_sinks(config.events, gateway):
+        hub.add(sink)
+    return GatewayService(agent, endpoint, gateway, config)

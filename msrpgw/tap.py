@@ -1,0 +1,112 @@
+"""The ``twistd msrpgw`` command: its options, and the service made from them.
+
+With ``msrpgw.ua.main`` the only module that imports the reactor.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.logger import ILogObserver
+from twisted.python import usage
+from twisted.python.components import Componentized
+
+from msrpgw import __version__
+from msrpgw.config import Config, Overrides, load
+from msrpgw.errors import ConfigError
+from msrpgw.log import observer_factory
+
+
+class Options(usage.Options):
+    """Command line of ``twistd msrpgw``.  After parsing, ``config`` holds the configuration."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Gateway between SIP MESSAGE (RFC 3428) and MSRP sessions (RFC 4975)."
+        " Without --config it runs on defaults, on loopback."
+    )
+    optParameters = [
+        ["config", "c", None, "Configuration file (TOML)."],
+        ["msrp", None, None, "Listen for MSRP on ADDRESS:PORT, in place of [msrp] listen."],
+        ["state-dir", None, None, "Keep state there, in place of [state] directory."],
+        ["log-level", None, None, "Least level to log: debug, info, warn, error or critical."],
+    ]
+    optFlags = [["check", None, "Check the configuration, say all that is wrong, and exit."]]
+
+    config: Config
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["sip"] = ()
+
+    def opt_sip(self, listener: str) -> None:
+        """Listen for SIP on udp:ADDRESS:PORT or tcp:ADDRESS:PORT; more than once for more."""
+        self["sip"] += (listener,)
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"msrpgw {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Load the configuration; exit with every problem on its own line when it is no good."""
+        overrides = Overrides(
+            sip=self["sip"],
+            msrp=self["msrp"],
+            state_dir=self["state-dir"],
+            log_level=self["log-level"],
+        )
+        try:
+            self.config = load(self["config"], overrides)
+            if self["check"]:
+                _build(self.config)
+                print(f"{self['config'] or 'defaults'}: OK")
+                raise SystemExit(0)
+        except ConfigError as error:
+            _exit_with(error.problems)
+
+
+class LoggedService(MultiService):
+    """The gateway's service, which brings along the log observer of the application that it is
+    put into: twistd knows no other way to a log level."""
+
+    def __init__(self, observer: Callable[[], ILogObserver]) -> None:
+        MultiService.__init__(self)
+        self._observer = observer
+
+    def setServiceParent(self, parent: Componentized) -> None:
+        """Become a part of twistd's application, before it begins to log."""
+        parent.setComponent(ILogObserver, self._observer())
+        MultiService.setServiceParent(self, parent)
+
+
+def makeService(options: Options) -> IService:
+    """Build the gateway's service from parsed options; nothing listens before it is started."""
+    try:
+        gateway = _build(options.config)
+    except ConfigError as error:
+        _exit_with(error.problems)
+    twistd = options.parent
+    if twistd is None or twistd.get("logger"):
+        return gateway
+    logged = LoggedService(observer_factory(options.config.log.level, twistd))
+    gateway.setServiceParent(logged)
+    return logged
+
+
+def _build(config: Config) -> Service:
+    # Not above: twistd imports this module to show its help, and need not load every room.
+    from twisted.internet import reactor
+
+    from msrpgw.service import make_service
+
+    return make_service(config, reactor)
+
+
+def _exit_with(problems: Sequence[str]) -> NoReturn:
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    print(f"msrpgw: {count} in the configuration:", file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    raise SystemExit(1)

@@ -1,0 +1,304 @@
+"""The wiring: the order of starting and stopping, and what is said when that fails."""
+
+import errno
+import os
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import formatEvent as format_event
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpgw.config import Config, Overrides, load
+from msrpgw.gateway.settings import GatewaySettings
+from msrpgw.service import GatewayService, StartError, make_service
+from msrpgw.sip.settings import SipSettings
+
+OPTIONS = (
+    b"OPTIONS sip:gw@127.0.0.1 SIP/2.0\r\n"
+    b"Via: SIP/2.0/TCP 127.0.0.1:40000;branch=z9hG4bKa\r\n"
+    b"From: <sip:a@127.0.0.1>;tag=a\r\n"
+    b"To: <sip:gw@127.0.0.1>\r\n"
+    b"Call-ID: a\r\n"
+    b"CSeq: 1 OPTIONS\r\n"
+    b"Max-Forwards: 70\r\n"
+    b"Content-Length: 0\r\n"
+    b"\r\n"
+)
+
+SEND = (
+    b"MSRP a786hjs2 SEND\r\n"
+    b"To-Path: msrp://127.0.0.1:2855/nobody;tcp\r\n"
+    b"From-Path: msrp://127.0.0.1:40000/somebody;tcp\r\n"
+    b"Message-ID: 1\r\n"
+    b"-------a786hjs2$\r\n"
+)
+
+
+class Wire(StringTransportWithDisconnection):
+    """A TCP connection in memory."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing to delay."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Nobody to keep alive."""
+
+
+class Rooms:
+    """All three rooms in one; records what is asked of them."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.results: dict[str, Deferred[None]] = {}
+        self.refused: dict[str, CannotListenError] = {}
+
+    def call(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.refused:
+            raise self.refused[name]
+
+    def ask(self, name: str) -> Deferred[None]:
+        self.calls.append(name)
+        return self.results.get(name, succeed(None))
+
+
+class Sip:
+    """The SIP side."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+
+    def start(self) -> None:
+        self.rooms.call("sip start")
+
+    def stop(self) -> Deferred[None]:
+        return self.rooms.ask("sip stop")
+
+    def addresses(self) -> list[str]:
+        return ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+
+
+class Msrp:
+    """The MSRP side."""
+
+    address = "127.0.0.1:2855"
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+
+    def listen(self) -> None:
+        self.rooms.call("msrp listen")
+
+    def close(self) -> Deferred[None]:
+        return self.rooms.ask("msrp close")
+
+
+class Middle:
+    """The gateway."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+
+    def start(self) -> None:
+        self.rooms.call("gateway start")
+
+    def stop(self, grace: float) -> Deferred[None]:
+        return self.rooms.ask(f"gateway stop {grace:g}")
+
+
+class ServiceCase(SynchronousTestCase):
+    """Listens to the log."""
+
+    def setUp(self) -> None:
+        self.lines: list[str] = []
+        self.levels: list[LogLevel] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: dict[str, object]) -> None:
+        if str(event.get("log_namespace", "")).startswith("msrpgw"):
+            self.lines.append(format_event(event))
+            self.levels.append(event["log_level"])
+
+
+class OrderTests(ServiceCase):
+    """Starting and stopping, with rooms that only record."""
+
+    STOP = ("gateway stop 7", "msrp close", "sip stop")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rooms = Rooms()
+        self.service = GatewayService(
+            Sip(self.rooms),
+            Msrp(self.rooms),
+            Middle(self.rooms),
+            Config(gateway=GatewaySettings(grace=7)),
+        )
+
+    def refuse(self, name: str, error: OSError) -> None:
+        port = 5060 if name == "sip start" else 2855
+        self.rooms.refused[name] = CannotListenError("127.0.0.1", port, error)
+
+    def test_start(self) -> None:
+        self.service.startService()
+        self.assertEqual(self.rooms.calls, ["msrp listen", "gateway start", "sip start"])
+        self.assertTrue(self.service.running)
+
+    def test_ready_line(self) -> None:
+        self.service.startService()
+        self.assertRegex(
+            self.lines[0],
+            r"^msrpgw [\d.]+ is ready: SIP on udp:127\.0\.0\.1:5060, tcp:127\.0\.0\.1:5060; "
+            r"MSRP on 127\.0\.0\.1:2855$",
+        )
+        self.assertIn("custody is in memory only", self.lines[1])
+
+    def test_stop(self) -> None:
+        self.service.startService()
+        self.rooms.calls.clear()
+        done = self.service.stopService()
+        self.assertEqual(self.rooms.calls, list(self.STOP))
+        self.assertIsNone(self.successResultOf(done))
+        self.assertFalse(self.service.running)
+
+    def test_each_step_waits_for_the_one_before(self) -> None:
+        self.service.startService()
+        self.rooms.calls.clear()
+        waiting = {name: Deferred[None]() for name in self.STOP}
+        self.rooms.results = dict(waiting)
+        done = self.service.stopService()
+        for number, name in enumerate(self.STOP, 1):
+            self.assertEqual(self.rooms.calls, list(self.STOP[:number]))
+            self.assertNoResult(done)
+            waiting[name].callback(None)
+        self.successResultOf(done)
+
+    def test_a_failing_step_does_not_stop_the_next(self) -> None:
+        self.service.startService()
+        self.rooms.calls.clear()
+        self.rooms.results["gateway stop 7"] = fail(RuntimeError("no BYE for you"))
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.rooms.calls, list(self.STOP))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_msrp_port_in_use(self) -> None:
+        self.refuse("msrp listen", OSError(errno.EADDRINUSE, "Address already in use"))
+        with self.assertRaises(StartError) as caught:
+            self.service.startService()
+        self.assertEqual(
+            self.lines,
+            [
+                "msrpgw can't start: MSRP can't listen on 127.0.0.1:2855: Address already in use;"
+                " free it or change [msrp] listen"
+            ],
+        )
+        self.assertEqual(self.levels, [LogLevel.critical])
+        self.assertEqual(caught.exception.code, 1)
+        self.assertEqual(self.rooms.calls, ["msrp listen"])
+        self.assertFalse(self.service.running)
+
+    def test_sip_port_in_use(self) -> None:
+        self.refuse("sip start", OSError(errno.EADDRINUSE, "Address already in use"))
+        with self.assertRaises(StartError):
+            self.service.startService()
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn(
+            "SIP can't listen on udp:127.0.0.1:5060 or tcp:127.0.0.1:5060: Address already in use",
+            self.lines[0],
+        )
+        self.assertEqual(
+            self.rooms.calls, ["msrp listen", "gateway start", "sip start", *self.STOP]
+        )
+
+    def test_start_error_is_told_to_twistd_and_ends_quietly(self) -> None:
+        error = StartError("reason")
+        # twistd removes its pid file and tells the daemon's parent on an Exception;
+        # Python ends without a traceback on a SystemExit.
+        self.assertIsInstance(error, Exception)
+        self.assertIsInstance(error, SystemExit)
+        self.assertEqual((str(error), error.code), ("reason", 1))
+
+
+class StateDirectoryTests(ServiceCase):
+    """``[state] directory`` must be there and writable."""
+
+    def start(self, directory: str) -> None:
+        rooms = Rooms()
+        config = load(None, Overrides(state_dir=directory))
+        GatewayService(Sip(rooms), Msrp(rooms), Middle(rooms), config).startService()
+
+    def test_writable(self) -> None:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        self.start(directory)
+
+    def test_missing(self) -> None:
+        with self.assertRaisesRegex(StartError, "is no directory; make it"):
+            self.start(self.mktemp())
+
+    def test_read_only(self) -> None:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        self.patch(os, "access", lambda path, mode: path != directory)  # root may always write
+        with self.assertRaisesRegex(StartError, "can't be written to by this user"):
+            self.start(directory)
+
+
+class WiringTests(ServiceCase):
+    """The real rooms on a reactor in memory."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reactor = MemoryReactorClock()
+        config = Config(sip=SipSettings(listen=("tcp:127.0.0.1:5060",)))
+        self.service = make_service(config, self.reactor, bytes)
+
+    def exchange(self, port: int, peer: str, data: bytes) -> bytes:
+        """What is answered to bytes from a peer's address on one of our ports."""
+        [factory] = [server[1] for server in self.reactor.tcpServers if server[0] == port]
+        address = IPv4Address("TCP", peer, 40000)
+        protocol = factory.buildProtocol(address)
+        transport = Wire(peerAddress=address)
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        protocol.dataReceived(data)
+        self.reactor.advance(0)
+        return transport.value()
+
+    def test_nothing_listens_before_the_start(self) -> None:
+        self.assertEqual(self.reactor.tcpServers, [])
+
+    def test_listens_where_the_configuration_says(self) -> None:
+        self.service.startService()
+        self.assertEqual(
+            [(server[3], server[0]) for server in self.reactor.tcpServers],
+            [("127.0.0.1", 2855), ("127.0.0.1", 5060)],
+        )
+        # The reactor in memory says 0.0.0.0 of every port.
+        self.assertRegex(self.lines[0], "SIP on tcp:127.0.0.1:5060; MSRP on .*:2855$")
+
+    def test_capabilities(self) -> None:
+        self.service.startService()
+        answer = self.exchange(5060, "127.0.0.1", OPTIONS)
+        self.assertTrue(answer.startswith(b"SIP/2.0 200 OK\r\n"), answer)
+        self.assertIn(b"Accept: application/sdp, text/plain\r\n", answer)
+        self.assertIn(b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE\r\n", answer)
+
+    def test_sources_are_asked_on_both_sides(self) -> None:
+        self.service.startService()
+        answer = self.exchange(5060, "192.0.2.1", OPTIONS)
+        self.assertTrue(answer.startswith(b"SIP/2.0 403 "), answer)
+        for peer, status in (("192.0.2.1", b"403"), ("127.0.0.1", b"481")):
+            answer = self.exchange(2855, peer, SEND)
+            self.assertTrue(answer.startswith(b"MSRP a786hjs2 " + status), answer)
+
+    def test_nothing_is_left_after_the_stop(self) -> None:
+        self.service.startService()
+        self.exchange(5060, "127.0.0.1", OPTIONS)
+        self.successResultOf(self.service.stopService())
+        self.reactor.advance(60)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
