@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-
 #: compact forms of header names (RFC 3261 §7.3.3)
 _COMPACT = {
     "c": "content-type",

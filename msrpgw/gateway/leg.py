@@ -45,6 +45,9 @@ class LegEnd:
 class LegListener(Protocol):
     """Who hears of the leg: its gateway session, which may have two for a moment."""
 
+    def is_of_use(self, leg: "Leg") -> bool:
+        """Whether a call that we made is wanted, now that the peer told what it takes."""
+
     def leg_up(self, leg: "Leg") -> None:
         """Messages can be sent now; after a move, again."""
 
@@ -165,7 +168,10 @@ class Leg:
             except SipError as error:
                 self._hang_up(error.status, error.reason)
                 return
-            self._bind(self._media)
+            if self._listener.is_of_use(self):
+                self._bind(self._media)
+            else:
+                self._hang_up(488, "The MSRP user takes none of the types that were to be sent")
 
     def call_failed(self, status: int, reason: str) -> None:
         """The INVITE got its final refusal, or no answer at all."""

@@ -274,6 +274,11 @@ class GatewaySession:
 
     # What the leg tells
 
+    def is_of_use(self, leg: Leg) -> bool:
+        """Whether the leg takes any message that waits; one without messages may get some."""
+        waiting = self._waiting
+        return not waiting or any(leg.accepts(item.message.content_type) for item in waiting)
+
     def leg_up(self, leg: Leg) -> None:
         """The leg can carry messages."""
         if leg is not self.leg or self.state is SessionState.ENDED:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.policy import TemplatePolicy
@@ -41,19 +43,22 @@ class Town:
         self,
         *,
         lost: Callable[[int], bool] = lose_none,
+        age: float = 0.0,
         policy: PolicySettings | None = None,
         notice: NoticeSettings | None = None,
         sip: dict[str, Any] | None = None,
         msrp: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
+        """``age``: what the clock shows at the start; ``settings`` are those of the gateway."""
         self.network = Network(lost=lost)
         self.clock = self.network.clock
+        self.clock.advance(age)
         self.agent = make_agent(self.network, GATEWAY, 5060, **(sip or {}))
         self.endpoint = self._endpoint(GATEWAY, 2855, **(msrp or {}))
         self.sink = RecordingSink()
-        hub = EventHub()
-        hub.add(self.sink)
+        self.hub = EventHub()
+        self.hub.add(self.sink)
         self.gateway = Gateway(
             self.agent,
             self.endpoint,
@@ -61,7 +66,7 @@ class Town:
             GatewaySettings(**settings),
             notice or NoticeSettings(),
             TemplatePolicy(policy or PolicySettings()),
-            hub,
+            self.hub,
             CountingRandom("gateway"),
         )
         self.gateway.start()
@@ -78,9 +83,17 @@ class Town:
         endpoint.listen()
         return endpoint
 
-    def run(self, seconds: float = 1.0) -> None:
+    def run(self, seconds: float = 1.0, step: float = 0.01) -> None:
         """Let time pass."""
-        self.network.run(seconds)
+        self.network.run(seconds, step)
+
+    def check_settled(self, test: SynchronousTestCase, sessions: int = 0) -> None:
+        """Fail unless each message has had its one outcome, and ``sessions`` are left."""
+        gateway = self.gateway
+        test.assertEqual(len(gateway.sessions), sessions)
+        test.assertEqual(gateway._room.used, 0)
+        test.assertEqual(gateway._pages.pending, 0)
+        test.assertEqual(gateway._custody.repeated_outcomes, 0)
 
     def user_agent(self, host: str, port: int = 5060, **settings: Any) -> UserAgent:
         """A SIP user agent that sends everything through the gateway."""
@@ -125,7 +138,11 @@ class Msrp:
     """An MSRP user and what happened to it."""
 
     def __init__(self, town: Town, name: str, host: str, **settings: Any) -> None:
-        refuse = settings.pop("refuse", 0)
+        behaviour = {
+            name: settings.pop(name)
+            for name in ("refuse", "ring", "answer", "reports")
+            if name in settings
+        }
         msrp = settings.pop("msrp", {})
         self.uri = f"sip:{name}@{host}"
         self.received: list[str] = []
@@ -134,7 +151,7 @@ class Msrp:
         self.agent = town.user_agent(host, **settings)
         self.endpoint = town._endpoint(host, 2855, **msrp)
         self.user = MsrpUser(
-            self.agent, self.endpoint, self.agent.timers, self.uri, self._got, refuse=refuse
+            self.agent, self.endpoint, self.agent.timers, self.uri, self._got, **behaviour
         )
         self.user.on_state = lambda peer, state: self.states.append(state)
 

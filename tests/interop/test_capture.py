@@ -86,7 +86,7 @@ class CaptureTests(TestCase):
             await waiting
 
     async def tshark(self, capture: Path, *arguments: str) -> str:
-        out, err, status = await getProcessOutputAndValue(
+        out, _, _ = await getProcessOutputAndValue(
             shutil.which("tshark") or "", ["-r", str(capture), *arguments], env=os.environ
         )
         return out.decode(errors="replace")
