@@ -24,6 +24,7 @@ from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.plugins import build_policy, build_sinks
+from msrpgw.randomness import Randomness
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sources import TrustedSources
 from msrpgw.timers import Timers
@@ -161,12 +162,13 @@ class GatewayService(Service):
 
 
 def make_service(
-    config: Config, reactor: IReactorTCP, random: Callable[[int], bytes] = os.urandom
+    config: Config, reactor: IReactorTCP, random: Callable[[int], bytes] | None = None
 ) -> GatewayService:
     """Build everything that the configuration asks for.  Nothing listens before the start.
 
     Raises ConfigError for a plugin or template that can't be used.
     """
+    random = random or Randomness()
     clock = IReactorTime(reactor)
     timers = Timers(clock)
     trusted = TrustedSources(config.security)

@@ -97,7 +97,9 @@ class Leg:
         self.over = False
         #: called once, when ``over`` becomes true
         self.on_over: Callable[[], None] = _nothing
-        self._proven = False  # whether the MSRP session carried a message since it was bound
+        # Whether the MSRP session is worth renewing: the first one is, a renewed one when it
+        # carried a message since it was bound.
+        self._proven = True
         self.state = LegState.CALLING
         self._source = ""  # address that the INVITE came from; empty when we called
 
@@ -246,8 +248,8 @@ class Leg:
             self._setup_timer.cancel()
             self._setup_timer = None
         self.state = LegState.UP
+        self._proven = not self._was_up
         self._was_up = True
-        self._proven = False
         self._listener.leg_up(self)
 
     def media_lost(self, media: Session, reason: str) -> None:
@@ -279,7 +281,7 @@ class Leg:
             return
         if not self._proven:
             # A session that never carries anything would be renewed for ever.
-            self._hang_up(480, f"MSRP session lost before it carried a message: {reason}")
+            self._hang_up(480, f"MSRP session lost again before it carried a message: {reason}")
             return
         self.state = LegState.MOVING
         self._media.close()

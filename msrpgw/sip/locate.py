@@ -7,6 +7,7 @@ cost a look-up for each request and a name that does not resolve does not tie up
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
@@ -37,6 +38,15 @@ _PATIENCE = 5.0
 #: most names known at a time, and most addresses tried for one
 _NAMES = 1024
 _ADDRESSES = 8
+
+
+@lru_cache(maxsize=4096)
+def _literal(host: str) -> str:
+    """The address that a host is, in its usual form; empty when it is a name."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return ""
 
 
 @implementer(IResolutionReceiver)
@@ -91,13 +101,9 @@ class Locator:
         if transport is None:
             return []
         host = _host(uri)
-        try:
-            # int() of the last character: nearly all names end with a letter, so this is quick.
-            address = ipaddress.ip_address(host) if host[-1:] in _ADDRESS_ENDS else None
-        except ValueError:
-            address = None
-        if address is not None:
-            return [Target(transport, str(address), uri.port or 5060)]
+        address = _literal(host)
+        if address:
+            return [Target(transport, address, uri.port or 5060)]
         known = self._known.get(host)
         if known is not None and known[0] > self._timers.seconds():
             return [Target(transport, one, uri.port or 5060) for one in known[1]]
@@ -165,10 +171,6 @@ class Locator:
             if look_up.timer is not None:
                 look_up.timer.cancel()
         self._pending.clear()
-
-
-#: what the text of an IP address can end with
-_ADDRESS_ENDS = frozenset("0123456789abcdefABCDEF:.")
 
 
 def _host(uri: Uri) -> str:
