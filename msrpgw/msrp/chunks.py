@@ -71,7 +71,7 @@ class _Assembly:
         """Whether the last chunk came, and nothing before it is missing."""
         end = self.end
         return end is not None and (
-            not end or (self.ranges[0][0] == 0 and self.ranges[0][1] >= end)
+            not end or (bool(self.ranges) and self.ranges[0][0] == 0 and self.ranges[0][1] >= end)
         )
 
 

@@ -218,6 +218,8 @@ class FrameParser:
         if not end_line:
             if work.startswith(b"\r\n", start):
                 return 2  # some keep connections alive with blank lines
+            if len(work) == start + 1 and work[start] == 13:
+                return 0
             end_line = self._read_start_line(work, start)
             if not end_line:
                 return 0
