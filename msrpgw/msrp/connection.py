@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from msrpgw.errors import FramingError
-from msrpgw.msrp.frame import FrameParser, Limits, Request, Response, render_response
+from msrpgw.msrp.frame import FrameParser, Limits, Request, Response
+from msrpgw.msrp.render import render_response
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.timers import Timer, Timers
 

@@ -1,4 +1,4 @@
-"""MSRP requests and responses (RFC 4975 §7, §9): incremental parser and rendering.
+"""MSRP requests and responses (RFC 4975 §7, §9) and their incremental parser.
 
     MSRP tid SEND            start line: names the transaction, and so the end-line
     To-Path: …               header section, bounded
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import msgspec
 
-from msrpgw.errors import FramingError, RenderError
+from msrpgw.errors import FramingError
 from msrpgw.msrp.uri import MsrpUri, parse_path
 
 _IDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-+%=_]{0,63}\Z")
@@ -25,7 +25,8 @@ _METHOD = re.compile(r"[A-Z]{1,32}\Z")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`{|}~]+\Z")
 _BYTE_RANGE = re.compile(r"(\d{1,20})-(\d{1,20}|\*)/(\d{1,20}|\*)\Z", re.ASCII)
 _STATUS = re.compile(r"(\d{3}) (\d{3})(?: (.*))?\Z", re.ASCII)
-_CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f]")
+#: what no header may hold
+CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 
 _FLAGS = b"$+#"
 _MAX_START_LINE = 2048
@@ -134,14 +135,13 @@ class Response:
 class Malformed:
     """A request that broke the grammar, but is understood well enough to be answered."""
 
-    __slots__ = ("comment", "from_path_text", "status", "to_path_text", "transaction_id")
+    __slots__ = ("comment", "from_path_text", "method", "status", "to_path_text", "transaction_id")
 
-    def __init__(
-        self, transaction_id: str, to_path_text: str, from_path_text: str, comment: str
-    ) -> None:
-        self.transaction_id = transaction_id
-        self.to_path_text = to_path_text
-        self.from_path_text = from_path_text
+    def __init__(self, request: Request, comment: str) -> None:
+        self.transaction_id = request.transaction_id.split(None, 1)[0]
+        self.method = request.method
+        self.to_path_text = request.to_path_text
+        self.from_path_text = request.from_path_text
         self.status = 400
         self.comment = comment  #: what was wrong
 
@@ -318,8 +318,7 @@ def _parse(start_line: str, head: bytes, body: bytes | None, flag: str) -> Frame
         answerable = request.from_path_text and request.to_path_text
         if rest == "REPORT" or request.failure_report == "no" or not answerable:
             return None
-        transaction_id = start_line.split(None, 1)[0]
-        return Malformed(transaction_id, request.to_path_text, request.from_path_text, problem)
+        return Malformed(request, problem)
     request.body = body
     request.continuation = flag
     return request
@@ -337,7 +336,7 @@ def _read_headers(request: Request, head: bytes) -> str:
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
     problem = ""
-    if not text.replace("\r\n", "").isprintable() and any(map(_CONTROL.search, lines)):
+    if not text.replace("\r\n", "").isprintable() and any(map(CONTROL.search, lines)):
         problem = "Control character in a header"
     others: list[tuple[str, str]] = []
     seen = 0
@@ -430,82 +429,3 @@ def _parse_status(value: str) -> Status | None:
         return None
     namespace, code, comment = match.groups()
     return Status(namespace, int(code), (comment or "").strip())
-
-
-# Rendering
-
-
-def _clean(text: str) -> str:
-    """A comment that may hold a peer's words, fit for one line."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
-
-
-def render_send(
-    transaction_id: str,
-    to_path: str,
-    from_path: str,
-    message_id: str,
-    start: int,
-    end: int | None,
-    total: int,
-    content_type: str | None,
-    body: bytes | None,
-    flag: str = "$",
-    success_report: bool = False,
-    failure_report: str = "yes",
-) -> bytes:
-    """A SEND (RFC 4975 §7.1).  ``end`` None writes ``*``: the chunk can be interrupted.
-
-    ``body`` None: no body, and then no Content-Type either.
-    Raises RenderError for a Content-Type that would break the frame.
-    """
-    optional = "Success-Report: yes\r\n" if success_report else ""
-    if failure_report != "yes":
-        optional += f"Failure-Report: {failure_report}\r\n"
-    head = (
-        f"MSRP {transaction_id} SEND\r\nTo-Path: {to_path}\r\nFrom-Path: {from_path}\r\n"
-        f"Message-ID: {message_id}\r\nByte-Range: {start}-{'*' if end is None else end}/{total}"
-        f"\r\n{optional}"
-    )
-    if content_type is not None and _CONTROL.search(content_type):
-        raise RenderError("control character in Content-Type")
-    if body is None:
-        return f"{head}-------{transaction_id}{flag}\r\n".encode()
-    return b"%b%b\r\n-------%b\r\n" % (
-        f"{head}Content-Type: {content_type}\r\n\r\n".encode("utf-8", "surrogateescape"),
-        body,
-        f"{transaction_id}{flag}".encode(),
-    )
-
-
-def render_response(request: Request | Malformed, status: int, comment: str = "") -> bytes:
-    """The response to a request: it goes to the previous hop only (RFC 4975 §7.2)."""
-    transaction_id = request.transaction_id
-    to_path = request.from_path_text.split(None, 1)[0]
-    from_path = request.to_path_text.split(None, 1)[0]
-    phrase = f" {_clean(comment)}" if comment else ""
-    return (
-        f"MSRP {transaction_id} {status}{phrase}\r\nTo-Path: {to_path}\r\n"
-        f"From-Path: {from_path}\r\n-------{transaction_id}$\r\n"
-    ).encode("utf-8", "surrogateescape")
-
-
-def render_report(
-    transaction_id: str,
-    to_path: str,
-    from_path: str,
-    message_id: str,
-    size: int,
-    status: int,
-    comment: str = "",
-) -> bytes:
-    """A REPORT about a whole message of ``size`` bytes (RFC 4975 §7.1.2).
-
-    ``to_path`` is the From-Path of the SEND: a REPORT goes all the way back.
-    """
-    phrase = f" {_clean(comment)}" if comment else ""
-    return (
-        f"MSRP {transaction_id} REPORT\r\nTo-Path: {to_path}\r\nFrom-Path: {from_path}\r\n"
-        f"Message-ID: {message_id}\r\nByte-Range: 1-{size}/{size}\r\n"
-        f"Status: 000 {status:03}{phrase}\r\n-------{transaction_id}$\r\n"
-    ).encode("utf-8", "surrogateescape")

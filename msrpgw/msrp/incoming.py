@@ -9,7 +9,8 @@ from msrpgw.content.media import accepts, parse_media_type
 from msrpgw.errors import MsrpError
 from msrpgw.msrp.chunks import Assembler, Budget, new_transaction_id
 from msrpgw.msrp.connection import Connection
-from msrpgw.msrp.frame import Request, render_report, render_response
+from msrpgw.msrp.frame import Request
+from msrpgw.msrp.render import render_report, render_response
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.timers import Timer, Timers
 

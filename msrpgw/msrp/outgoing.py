@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from msrpgw.msrp.chunks import new_transaction_id
 from msrpgw.msrp.connection import Connection
-from msrpgw.msrp.frame import Request, Response, render_send
+from msrpgw.msrp.frame import Request, Response
+from msrpgw.msrp.render import render_send
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.timers import Timer, Timers
 

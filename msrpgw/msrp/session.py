@@ -17,9 +17,10 @@ from msrpgw.content.media import accepts, parse_media_type
 from msrpgw.errors import NotAcceptable
 from msrpgw.msrp.chunks import new_transaction_id
 from msrpgw.msrp.connection import Connection
-from msrpgw.msrp.frame import Request, Response, render_send
+from msrpgw.msrp.frame import Request, Response
 from msrpgw.msrp.incoming import Incoming, Receiver
 from msrpgw.msrp.outgoing import OnDone, Outgoing, Sender, SendResult
+from msrpgw.msrp.render import render_send
 from msrpgw.msrp.sdp import (
     LocalMedia,
     Negotiated,

@@ -19,10 +19,8 @@ from msrpgw.msrp.frame import (
     Request,
     Response,
     Status,
-    render_report,
-    render_response,
-    render_send,
 )
+from msrpgw.msrp.render import render_report, render_response, render_send
 from msrpgw.msrp.uri import MsrpUri
 from tests.msrp.strategies import BODIES, IDENTS, URIS
 from tests.wire_cases import three_ways
@@ -201,6 +199,12 @@ class RenderTests(SynchronousTestCase):
         found.from_path_text = f"msrp://relay:1/;tcp {FROM}"
         [answer] = parse(render_response(found, 200, "OK"))
         self.assertEqual((answer.to_path_text, answer.from_path_text), ("msrp://relay:1/;tcp", TO))
+
+    def test_response_to_another_method_goes_all_the_way(self) -> None:
+        [found] = parse(request("MSRP abcd NICKNAME"))
+        found.from_path_text = f"msrp://relay:1/;tcp {FROM}"
+        [answer] = parse(render_response(found, 501))
+        self.assertEqual(answer.to_path_text, found.from_path_text)
 
     def test_comments_stay_on_their_line(self) -> None:
         [found] = parse(request())
