@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -61,8 +61,9 @@ class Program(ProcessProtocol):
         self.running = True
         arguments = list(command)
         environment = {**os.environ, "TERM": "dumb", "HOME": directory}
+        # A process group of its own, so that its children can be ended with it.
         self._process = reactor.spawnProcess(
-            self, arguments[0], arguments, env=environment, path=directory
+            self, "/usr/bin/setsid", ["setsid", *arguments], env=environment, path=directory
         )
 
     def outReceived(self, data: bytes) -> None:
@@ -75,9 +76,10 @@ class Program(ProcessProtocol):
         self.ended.callback(None)
 
     def kill(self) -> "Deferred[None]":
-        """End it; fires when it has ended."""
-        with contextlib.suppress(ProcessExitedAlready):
-            self._process.signalProcess("KILL")
+        """End it and its children; fires when all have ended."""
+        if self._process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         return self.ended
 
 
@@ -87,7 +89,8 @@ class PeerTestCase(TestCase):
     timeout = 60
 
     def setUp(self) -> None:
-        self.gateway_port, self.msrp_port, self.user_port, self.peer_port = free_ports(4)
+        self.gateway_port, self.msrp_port, *ports = free_ports(6)
+        self.user_port, self.peer_port, self.proxy_port, self.gateway_proxy_port = ports
         self.addCleanup(stop_wheels)
         self.service = make_service(self.configuration(), reactor)
         self.service.startService()
@@ -106,20 +109,22 @@ class PeerTestCase(TestCase):
             gateway=GatewaySettings(backoff=0.0, grace=1.0),
         )
 
-    def msrp_user(self, proxy: int) -> MsrpUser:
-        """``sip:bob``, who sends through a port."""
+    def agent(self, port: int, proxy: int) -> UserAgent:
+        """A user's, who sends through a port of somebody else."""
         agent = UserAgent(
             reactor,
             self.timers,
-            SipSettings(
-                listen=both(self.user_port),
-                outbound_proxy=f"sip:{HOST}:{proxy};lr",
-            ),
+            SipSettings(listen=both(port), outbound_proxy=f"sip:{HOST}:{proxy};lr"),
             os.urandom,
             allow_source=lambda address: True,
         )
         agent.start()
         self.addCleanup(agent.stop)
+        return agent
+
+    def msrp_user(self, proxy: int) -> MsrpUser:
+        """``sip:bob``, who sends through a port."""
+        agent = self.agent(self.user_port, proxy)
         endpoint = Endpoint(
             reactor,
             self.timers,

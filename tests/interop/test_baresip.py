@@ -1,4 +1,4 @@
-"""baresip as the page user, directly."""
+"""baresip as the page user, directly and behind Kamailio."""
 
 import json
 
@@ -8,6 +8,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
 from msrpgw.ua.demo import free_ports
+from tests.interop.kamailio import ProxiedTestCase
 from tests.interop.peers import HOST, PeerTestCase, Program, installed
 
 BARESIP = installed("baresip")
@@ -36,7 +37,7 @@ class Console(Protocol):
         self.said += data.decode(errors="replace")
 
 
-class BaresipTests(PeerTestCase):
+class DirectTests(PeerTestCase):
     """baresip sends to, and shows messages from, an MSRP user."""
 
     if not BARESIP:
@@ -89,5 +90,12 @@ class BaresipTests(PeerTestCase):
         await self.until(lambda: "hello from bob" in console.said, baresip)
         self.assertEqual(len(self.bob.calls), 1)
 
-    async def test_directly(self) -> None:
+    async def test_both_ways(self) -> None:
         await self.converse(self.gateway_port)
+
+
+class ProxiedTests(ProxiedTestCase, DirectTests):
+    """The same with Kamailio in between."""
+
+    async def test_both_ways(self) -> None:
+        await self.converse(self.proxy_port)
