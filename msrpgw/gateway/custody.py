@@ -15,7 +15,7 @@ from typing import Protocol
 
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.gateway.status import msrp_to_sip, sip_to_msrp
-from msrpgw.timers import Timer, Timers
+from msrpgw.timers import DelayLine, Timer, Timers
 from msrpgw.types import Message, Outcome, OutcomeKind
 
 #: answers a MESSAGE with status, reason phrase and headers
@@ -47,22 +47,13 @@ class Custodian(Protocol):
 class PageItem:
     """One MESSAGE on its way to the MSRP user.  Made by Custody, carried by the session."""
 
-    __slots__ = ("_custody", "answer", "context", "ended", "message", "timer")
+    __slots__ = ("answer", "context", "ended", "message")
 
-    def __init__(
-        self, custody: "Custody", answer: Answer, message: Message, context: object
-    ) -> None:
-        self._custody = custody
+    def __init__(self, answer: Answer, message: Message, context: object) -> None:
         self.answer: Answer | None = answer  #: None once the MESSAGE was answered
         self.message = message
         self.context = context
         self.ended = False
-        self.timer: Timer | None = None
-
-    def hold_over(self) -> None:
-        """The receiver took longer than the sender can wait."""
-        self.timer = None
-        self._custody.accepted(self)
 
 
 class SendItem:
@@ -90,6 +81,8 @@ class Custody:
 
     def __init__(self, timers: Timers, settings: GatewaySettings, custodian: Custodian) -> None:
         self._timers = timers
+        # All wait equally long, and nearly all are answered before: no timer for each.
+        self._held = DelayLine(timers, settings.hold_message, self.accepted)
         self._hold_message = settings.hold_message
         self._hold_send = settings.hold_send
         self._custodian = custodian
@@ -100,15 +93,15 @@ class Custody:
 
         ``context`` comes back when its sender must be told of a failure after a 202.
         """
-        item = PageItem(self, answer, message, context)
+        item = PageItem(answer, message, context)
         if live and self._hold_message:
-            item.timer = self._timers.call_later(self._hold_message, item.hold_over)
+            self._held.push(item)
         else:
             self.accepted(item)
         return item
 
     def accepted(self, item: PageItem) -> None:
-        """Answer 202: from here on the message is ours."""
+        """Answer 202, unless there was an answer: from here on the message is ours."""
         self._answer(item, 202, "Accepted", _NO_HEADERS)
 
     def message_outcome(self, item: PageItem, outcome: Outcome) -> None:
@@ -133,9 +126,6 @@ class Custody:
     def _answer(
         self, item: PageItem, status: int, reason: str, headers: Iterable[tuple[str, str]]
     ) -> None:
-        if item.timer is not None:
-            item.timer.cancel()
-            item.timer = None
         answer, item.answer = item.answer, None
         if answer is not None:
             answer(status, reason, headers)

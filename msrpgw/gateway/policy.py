@@ -18,6 +18,9 @@ from msrpgw.types import Address, Refusal, RequestFacts, Route
 
 Field = Callable[[RequestFacts], str]
 
+#: routes that are kept for the next MESSAGE of a conversation
+_REMEMBERED = 4096
+
 
 def _received(address: Address) -> str:
     return address.received or address.uri
@@ -44,7 +47,7 @@ def _asserted_identity(facts: RequestFacts) -> str:
     return addresses[0].uri.canonical() if addresses else ""
 
 
-_COMMON: dict[str, Field] = {
+_ADDRESSES: dict[str, Field] = {
     "ruri_user": lambda facts: facts.ruri.user,
     "ruri_host": lambda facts: facts.ruri.host,
     "ruri_aor": lambda facts: facts.ruri.aor,
@@ -54,6 +57,13 @@ _COMMON: dict[str, Field] = {
     "to_user": lambda facts: facts.to.user,
     "to_host": lambda facts: facts.to.host,
     "to_aor": lambda facts: facts.to.aor,
+}
+
+#: fields that depend on nothing but the addresses of a request
+_OF_ADDRESSES = {*_ADDRESSES, "ruri", "from_uri", "to_uri"}
+
+_COMMON: dict[str, Field] = {
+    **_ADDRESSES,
     "pai": _asserted_identity,
     "method": lambda facts: facts.method,
     "source_ip": lambda facts: facts.source_ip,
@@ -98,6 +108,9 @@ class TemplatePolicy:
         )
         if self._problems:
             raise ConfigError(self._problems)
+        templates = [self._message_key, *(template for _, template in self._message_uris)]
+        self._only_addresses = all(template.names <= _OF_ADDRESSES for template in templates)
+        self._routes: dict[tuple[Address, Address, Address], Route | Refusal] = {}
 
     def _compile(
         self, settings: PolicySettings, key: str, fields: Mapping[str, Field]
@@ -115,7 +128,17 @@ class TemplatePolicy:
 
     def route_message(self, facts: RequestFacts) -> Route | Refusal:
         """Say where a MESSAGE belongs."""
-        return self._route(facts, self._message_key, self._message_uris)
+        if not self._only_addresses:
+            return self._route(facts, self._message_key, self._message_uris)
+        # A conversation has the same three addresses in each MESSAGE: 2 % of a message's cost.
+        addresses = (facts.ruri, facts.from_, facts.to)
+        route = self._routes.get(addresses)
+        if route is None:
+            if len(self._routes) >= _REMEMBERED:
+                self._routes.clear()
+            route = self._route(facts, self._message_key, self._message_uris)
+            self._routes[addresses] = route
+        return route
 
     def route_invite(self, facts: RequestFacts) -> Route | Refusal:
         """Say where an initial INVITE belongs."""

@@ -20,7 +20,7 @@ class Template(Generic[T]):
     Raises ValueError, saying what is wrong and which fields there are.
     """
 
-    __slots__ = ("render",)
+    __slots__ = ("names", "render")
 
     def __init__(
         self,
@@ -28,6 +28,8 @@ class Template(Generic[T]):
         fields: Mapping[str, Callable[[T], str]],
         header: Callable[[T, str], str] | None = None,
     ) -> None:
+        #: fields that it takes something from; ``header[…]`` for any header
+        self.names: set[str] = set()
         parts: list[str | Callable[[T], str]] = []
         for match in _PART.finditer(text):
             part, name = match[0], match[1]
@@ -39,6 +41,7 @@ class Template(Generic[T]):
                 parts.append(part)
             else:
                 parts.append(_field(name, fields, header))
+                self.names.add("header[…]" if _HEADER.match(name) else name)
         #: fills it in
         self.render: Callable[[T], str] = _compile(parts)
 

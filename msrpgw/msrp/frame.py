@@ -28,6 +28,19 @@ _STATUS = re.compile(r"(\d{3}) (\d{3})(?: (.*))?\Z", re.ASCII)
 #: what no header may hold
 CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 
+# What nearly all frames look like, read in one go; whatever else there may be, and all that is
+# wrong, goes the long way.
+_USUAL_START = re.compile(
+    rb"MSRP ([A-Za-z0-9][A-Za-z0-9.\-+%=_]{0,63}) (?:SEND|(\d{3})(?: ([!-~ ]*))?)\r\n"
+)
+_USUAL_SEND = re.compile(
+    rb"To-Path: ([!-~][!-~ ]*+)\r\nFrom-Path: ([!-~][!-~ ]*+)\r\n"
+    rb"Message-ID: ([A-Za-z0-9.\-+%=_]{1,255})\r\n"
+    rb"Byte-Range: (\d{1,20}-(?:\d{1,20}|\*)/(?:\d{1,20}|\*))\r\n"
+    rb"(?:Success-Report: (yes|no)\r\n)?(?:Failure-Report: (yes|no|partial)\r\n)?"
+    rb"Content-Type: ([!-~][!-~ ]*+)\r\n\r\n"
+)
+
 _FLAGS = b"$+#"
 _MAX_START_LINE = 2048
 _PREFIX = b"MSRP "
@@ -217,6 +230,10 @@ class FrameParser:
         """Read one frame at ``start``.  Returns its length, 0 when it isn't complete."""
         end_line = self._end_line
         if not end_line:
+            if work.__class__ is bytes and not self._searched:
+                length = self._read_usual(work, start, frames)
+                if length:
+                    return length
             if work.startswith(b"\r\n", start):
                 return 2  # some keep connections alive with blank lines
             if len(work) == start + 1 and work[start] == 13:
@@ -244,6 +261,50 @@ class FrameParser:
             searched = at + 2
         self._finish(work, start, at, chr(work[after]), frames)
         self._reset()
+        return after + 3 - start
+
+    def _read_usual(self, work: bytes, start: int, frames: list[Frame]) -> int:
+        """Read a whole frame of the usual kind.  Returns its length, 0 for any other."""
+        begin = _USUAL_START.match(work, start)
+        if begin is None:
+            return 0
+        transaction_id, code, comment = begin.groups()
+        headers_at = begin.end()
+        end_line = b"\r\n-------" + transaction_id
+        at = work.find(end_line, headers_at - 2)
+        after = at + len(end_line)
+        if at < 0 or work[after + 1 : after + 3] != b"\r\n" or work[after] not in _FLAGS:
+            return 0
+        if code is not None:
+            head = work[start:at]
+            if len(head) > self._limits.max_header_size or b"\r\n\r\n" in head:
+                return 0
+            text = comment.decode("ascii").strip() if comment else ""
+            frames.append(Response(transaction_id.decode("ascii"), int(code), text, head))
+            return after + 3 - start
+        headers = _USUAL_SEND.match(work, headers_at, at)
+        if headers is None:
+            return 0
+        body_at = headers.end()
+        limits = self._limits
+        if body_at - start > limits.max_header_size or at - body_at > limits.max_body:
+            return 0
+        request = Request(transaction_id.decode("ascii"), "SEND")
+        to_path, from_path, message_id, byte_range, success, failure, content_type = (
+            headers.groups()
+        )
+        request.to_path_text = to_path.decode("ascii").rstrip(" ")
+        request.from_path_text = from_path.decode("ascii").rstrip(" ")
+        request.message_id = message_id.decode("ascii")
+        request.byte_range = _parse_byte_range(byte_range.decode("ascii"))
+        request.content_type = content_type.decode("ascii").rstrip(" ")
+        if success == b"yes":
+            request.success_report = True
+        if failure is not None:
+            request.failure_report = failure.decode("ascii")
+        request.body = work[body_at:at]
+        request.continuation = chr(work[after])
+        frames.append(request)
         return after + 3 - start
 
     def _find_body(

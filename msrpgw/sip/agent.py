@@ -210,9 +210,10 @@ class UserAgent:
 
     def _complete(self, request: Request) -> None:
         headers = request.headers
-        if "Max-Forwards" not in headers:
+        first = headers.firsts()
+        if "max-forwards" not in first:
             headers.add("Max-Forwards", "70")
-        if "User-Agent" not in headers:
+        if "user-agent" not in first:
             headers.add("User-Agent", self.settings.user_agent)
 
     def _next_hop(self, request: Request) -> Uri:

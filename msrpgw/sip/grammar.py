@@ -162,7 +162,9 @@ def find_parameter(parameters: tuple[Parameter, ...], name: str) -> str | None:
     """
     for found, value in parameters:
         if found == name or found.lower() == name:
-            return "" if value is None else unquote(value)
+            if not value:
+                return ""
+            return unquote(value) if value[0] == '"' else value
     return None
 
 

@@ -64,6 +64,8 @@ _VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.ASCII | re.IGNORECASE)
 _STATUS_LINE = re.compile(
     r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.ASCII | re.DOTALL | re.IGNORECASE
 )
+#: as the status line writes them, with the space before the reason phrase
+_STATUSES = frozenset(f"{status} " for status in range(100, 700))
 _METHODS = frozenset(
     {
         "ACK",
@@ -105,19 +107,18 @@ _QUICK_KEYS = {
 }
 _MANDATORY = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}
 
-_Checks = list[tuple[str, Callable[[str], object]]]
-_INVITE_RESPONSE_CHECKS: _Checks = [
+_Checks = tuple[tuple[str, Callable[[str], object]], ...]
+_INVITE_RESPONSE_CHECKS: _Checks = (
     ("contact", parse_contact),
     ("record-route", partial(parse_name_addrs, what="Record-Route")),
-]
-_RESPONSE_CHECKS: _Checks = []
+)
 #: what is looked at in every line of a request; From, To, Via and CSeq apart.  Not Date, which
 #: we don't use: RFC 4475 §3.1.2.12 wants a bad one ignored then.
-_REQUEST_CHECKS: _Checks = [
+_REQUEST_CHECKS: _Checks = (
     ("max-forwards", parse_max_forwards),
     *_INVITE_RESPONSE_CHECKS,
     ("route", partial(parse_name_addrs, what="Route")),
-]
+)
 _MAX_LENGTH = 2**31  # a Content-Length above it is no length
 NO_LENGTH = -1
 BAD_LENGTH = -2
@@ -218,6 +219,9 @@ def _body_length(first: dict[str, str], more: dict[str, list[str]]) -> int:
 
 def _begin(line: str, headers: Headers) -> Request | Response:
     """Read the start line (§7.1, §7.2)."""
+    status = line[8:12]
+    if line[:8] == "SIP/2.0 " and status in _STATUSES:
+        return Response(int(status), line[12:], headers)
     parts = line.split(" ")
     if len(parts) == 3 and parts[2] == "SIP/2.0":
         method, uri, _ = parts
@@ -263,19 +267,21 @@ def _check(
     except KeyError as missing:
         raise SipSyntaxError(f"Missing {_MANDATORY[missing.args[0]]}") from None
     typed["via"] = parse_vias(via)[0] if "," in via else parse_via(via)
-    typed["from"] = parse_name_addr(from_, "From")
-    typed["to"] = parse_stable_name_addr(to, "To")
     typed["cseq"] = cseq = parse_cseq(cseq_text)
     if not call_id or " " in call_id or "\t" in call_id:
         raise SipSyntaxError("Bad Call-ID")
+    checks: _Checks
     if isinstance(message, Request):
         if cseq.method != message.method:
             raise SipSyntaxError("CSeq method is not that of the request")
         checks = _REQUEST_CHECKS
     elif cseq.method == "INVITE":
         checks = _INVITE_RESPONSE_CHECKS
-    else:  # no dialog comes from it: no reason to lose an answer for a bad Contact
-        checks = _RESPONSE_CHECKS
+    else:  # no dialog comes from it: no reason to lose an answer for a bad From or Contact
+        checks = ()
+    if checks:
+        typed["from"] = parse_name_addr(from_, "From")
+        typed["to"] = parse_stable_name_addr(to, "To")
     for key, check in checks:
         value = first.get(key)
         if value is not None:

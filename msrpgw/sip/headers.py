@@ -130,6 +130,11 @@ class Headers:
         self._more = more
         return first
 
+    def firsts(self) -> dict[str, str]:
+        """The first value of each header, by its key (see ``header_key``).  Not to be changed."""
+        first = self._first
+        return self._index() if first is None else first
+
     def get(self, name: str) -> str | None:
         """The first value of a header, None when it is absent."""
         first = self._first

@@ -1,8 +1,8 @@
 """Requests and responses (RFC 3261 §7).
 
 Headers are parsed when asked for, and raise SipSyntaxError when malformed.  On a message from
-the parser the typed properties are safe, since what would raise was refused there; but Contact
-and Record-Route of a response are looked at there only when it answers an INVITE.
+the parser the typed properties are safe, since what would raise was refused there; but From, To,
+Contact and Record-Route of a response are looked at there only when it answers an INVITE.
 """
 
 import re
@@ -99,6 +99,9 @@ REASONS: dict[int, str] = {
     606: "Not Acceptable",
     607: "Unwanted",
 }
+
+#: what a response has from its request, beside Via (§8.2.6.2)
+_COPIED = (("From", "from"), ("To", "to"), ("Call-ID", "call-id"), ("CSeq", "cseq"))
 
 # A NUL may stand in a quoted pair only (§25.1).
 _BARE_NUL = re.compile(r"(?<!\\)(?:\\\\)*\0")
@@ -284,8 +287,9 @@ class Request(Message):
         """
         own = self.headers
         items = [("Via", value) for value in own.get_all("Via")]
-        for name in ("From", "To", "Call-ID", "CSeq"):
-            value = own.get(name)
+        first = own.firsts()
+        for name, key in _COPIED:
+            value = first.get(key)
             if value is not None:
                 if name == "To" and to_tag:
                     value = self._tagged(value, to_tag)

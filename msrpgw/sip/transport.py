@@ -70,12 +70,12 @@ class DatagramSource:
 
         ``maddr`` is followed only where it is an address.
         """
-        parameters = dict(via.parameters)
-        if parameters.get("rport"):
-            self._socket.write(data, self._address)
-            return
+        for name, value in via.parameters:
+            if name == "rport" and value:
+                self._socket.write(data, self._address)
+                return
         host = self._address[0]
-        maddr = (parameters.get("maddr") or "").strip("[]")
+        maddr = (via.parameter("maddr") or "").strip("[]")
         if maddr and is_address(maddr) and (":" in maddr) == (":" in host):
             host = maddr
         self._socket.write(data, (host, via.port or 5060))

@@ -42,6 +42,7 @@ class CustodyCase(SynchronousTestCase):
         self.custody = self.make()
 
     def tearDown(self) -> None:
+        self.clock.advance(GatewaySettings().hold_message + 0.01)
         check_no_timers(self, self.clock, self.timers)
 
     def make(self, hold_message: float = HOLD_MESSAGE, hold_send: float = HOLD_SEND) -> Custody:
@@ -140,7 +141,8 @@ class MessageTests(CustodyCase):
         item = self.take(live=True)
         self.custody.message_outcome(item, RELAYED)
         self.assertTold((202, "Accepted"))
-        check_no_timers(self, self.clock, self.timers)
+        self.clock.advance(GatewaySettings().hold_message + 0.01)
+        self.assertTold()
         self.custody.message_outcome(item, DELIVERED)
         self.assertTold(("ended", DELIVERED))
 
