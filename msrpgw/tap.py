@@ -113,8 +113,9 @@ def _build(config: Config) -> Service:
     from twisted.internet import reactor
 
     from msrpgw.service import make_service
+    from msrpgw.sockets import prompt
 
-    return make_service(config, reactor)
+    return make_service(config, prompt(reactor))
 
 
 def _exit_with(problems: Sequence[str]) -> NoReturn:

@@ -378,7 +378,7 @@ def main(
         if isinstance(result, Failure):
             print(f"demo: {result.getErrorMessage()}", file=sys.stderr)
             if not result.check(DemoError):
-                result.printTraceback()
+                result.printTraceback(sys.stderr)
         else:
             assert isinstance(result, int)
             status = result

@@ -5,10 +5,13 @@
 Run by ``test_demo``, as a process of its own because the reactor runs once.
 """
 
+import contextlib
 import random
+import socket
 import sys
 from typing import Any
 
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
@@ -49,8 +52,19 @@ class LossyLink:
         user_side, gateway_side = _Side(self), _Side(self)
         user_side.other, gateway_side.other = gateway_side, user_side
         user_side.towards, gateway_side.towards = (HOST, own), (HOST, gateway)
-        ports = [reactor.listenUDP(0, side, interface=HOST) for side in (gateway_side, user_side)]
-        self.reach = Reach(*(port.getHost().port for port in ports))
+        self._reserved: list[socket.socket] = []
+        self.reach = Reach(*(self._listen(reactor, side) for side in (gateway_side, user_side)))
+
+    def _listen(self, reactor: IReactorUDP, side: _Side) -> int:
+        """Open a UDP port whose number nobody gets for TCP: connecting to it must be refused."""
+        while True:
+            reserved = socket.socket()
+            self._reserved.append(reserved)
+            reserved.bind((HOST, 0))
+            number: int = reserved.getsockname()[1]
+            with contextlib.suppress(CannotListenError):
+                reactor.listenUDP(number, side, interface=HOST)
+                return number
 
     def drops(self) -> bool:
         """Throw the dice for one datagram."""

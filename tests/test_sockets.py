@@ -1,0 +1,224 @@
+"""Sockets that write when their turn is over: on socket pairs, with a reactor that only notes."""
+
+import socket
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer, IReactorFDSet
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from msrpgw.sockets import PromptReactor, _Server, prompt
+
+
+@implementer(IReactorFDSet)
+class Noting(Clock):
+    """A reactor that knows who wants to read and write, and calls nobody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: set[Any] = set()
+        self.writers: set[Any] = set()
+        self.asked = 0  # how often anybody wanted to write
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        self.asked += 1
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: Any) -> None:
+        self.writers.discard(writer)
+
+    def removeAll(self) -> list[Any]:
+        return []
+
+    def getReaders(self) -> list[Any]:
+        return list(self.readers)
+
+    def getWriters(self) -> list[Any]:
+        return list(self.writers)
+
+
+@implementer(IPushProducer)
+class Talker(Protocol):
+    """Does with what it received what a test wants; notes when it may write again."""
+
+    def __init__(self, received: Any) -> None:
+        self.received = received
+        self.resumed = 0
+        self.lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost = True
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def stopProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        self.resumed += 1
+
+
+class TurnTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.noting = Noting()
+        self.reactor = prompt(self.noting)
+
+    def turn(self) -> None:
+        """The turn is over."""
+        self.noting.advance(0)
+
+    def connect(self, received: Any) -> tuple[_Server, socket.socket, Talker]:
+        """A transport, its peer's end and its protocol."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+            self.addCleanup(end.close)
+        talker = Talker(received)
+        server = _Server(ours, talker, ("peer", 1), None, 0, self.reactor)
+        talker.makeConnection(server)
+        return server, theirs, talker
+
+    def test_what_a_turn_writes_leaves_at_its_end_in_one_piece(self) -> None:
+        def received(data: bytes) -> None:
+            other.write(b"one ")
+            other.write(b"two")
+            with self.assertRaises(BlockingIOError):
+                others_peer.recv(100)
+
+        server, peer, _ = self.connect(received)
+        other, others_peer, _ = self.connect(None)
+        peer.send(b"go")
+        server.doRead()
+        self.turn()
+        self.assertEqual(others_peer.recv(100), b"one two")
+        self.assertEqual(self.noting.asked, 0)
+
+    def test_several_sockets_and_the_next_turn(self) -> None:
+        first, first_peer, _ = self.connect(None)
+        second, second_peer, _ = self.connect(None)
+        first.write(b"one")
+        second.write(b"two")
+        self.turn()
+        self.assertEqual((first_peer.recv(100), second_peer.recv(100)), (b"one", b"two"))
+        first.write(b"three")
+        self.turn()
+        self.assertEqual(first_peer.recv(100), b"three")
+        self.assertEqual(self.noting.asked, 0)
+        self.assertEqual(self.noting.getDelayedCalls(), [])
+
+    def test_what_the_kernel_does_not_take_waits_for_the_reactor(self) -> None:
+        many = b"x" * 4_000_000
+        server, peer, talker = self.connect(lambda data: server.write(many))
+        server.registerProducer(talker, True)
+        peer.send(b"go")
+        server.doRead()
+        self.turn()
+        self.assertEqual(self.noting.writers, {server})
+        taken = 0
+        while self.noting.writers:
+            taken += len(peer.recv(1_000_000))
+            server.doWrite()
+        while taken < len(many):
+            taken += len(peer.recv(1_000_000))
+        self.assertEqual(taken, len(many))
+        self.assertEqual(talker.resumed, 1)
+
+    def test_a_producer_that_writes_when_it_is_resumed_does_not_keep_the_turn(self) -> None:
+        server, peer, talker = self.connect(lambda data: server.write(b"x" * 70_000))
+        server.registerProducer(talker, True)
+        talker.resumeProducing = lambda: server.write(b"more")  # type: ignore[method-assign]
+        peer.send(b"go")
+        server.doRead()
+        self.turn()
+        taken = len(peer.recv(100_000))
+        self.assertGreater(taken, 0)
+        self.assertEqual(self.noting.writers, {server})
+
+    def test_a_connection_that_is_closed_in_its_turn_is_told_by_the_reactor(self) -> None:
+        def received(data: bytes) -> None:
+            server.write(b"bye")
+            server.loseConnection()
+
+        server, peer, _ = self.connect(received)
+        peer.send(b"go")
+        server.doRead()
+        self.turn()
+        self.assertEqual(peer.recv(100), b"bye")
+        self.assertEqual(self.noting.writers, {server})
+        self.assertIsNotNone(server.doWrite())
+
+    def test_a_peer_that_is_gone_is_left_to_the_reactor(self) -> None:
+        def received(data: bytes) -> None:
+            peer.close()
+            server.write(b"to nobody")
+
+        server, peer, _ = self.connect(received)
+        peer.send(b"go")
+        server.doRead()
+        self.turn()
+        self.assertEqual(self.noting.writers, {server})
+        self.assertIsNotNone(server.doWrite())
+
+    def test_a_connection_lost_in_the_turn_is_left_alone(self) -> None:
+        def received(data: bytes) -> None:
+            other.write(b"late")
+            other.connectionLost(Failure(ConnectionDone()))
+
+        server, peer, _ = self.connect(received)
+        other, _, talker = self.connect(None)
+        peer.send(b"go")
+        server.doRead()
+        self.turn()
+        self.assertTrue(talker.lost)
+        self.assertEqual(self.noting.writers, set())
+
+    def test_a_connection_in_the_making_waits_for_the_reactor(self) -> None:
+        server, peer, _ = self.connect(lambda data: other.startWriting())
+        other, _, _ = self.connect(None)
+        other.connected = 0
+        peer.send(b"go")
+        server.doRead()
+        self.turn()
+        self.assertEqual(self.noting.writers, {other})
+
+    def test_trouble_with_one_does_not_keep_others_from_writing(self) -> None:
+        first, _, talker = self.connect(None)
+        second, second_peer, _ = self.connect(None)
+        first.registerProducer(talker, False)
+
+        def fail() -> None:
+            raise ValueError("trouble")
+
+        talker.resumeProducing = fail  # type: ignore[method-assign]
+        first.write(b"one")
+        second.write(b"two")
+        self.turn()
+        self.assertEqual(second_peer.recv(100), b"two")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class ReactorTests(SynchronousTestCase):
+    def test_only_reactors_with_descriptors_are_wrapped(self) -> None:
+        clock = Clock()
+        self.assertIs(prompt(clock), clock)
+
+    def test_it_is_the_other_reactor_in_all_else(self) -> None:
+        noting = Noting()
+        wrapped = prompt(noting)
+        self.assertIsInstance(wrapped, PromptReactor)
+        self.assertTrue(IReactorFDSet.providedBy(wrapped))
+        self.assertEqual(wrapped.seconds(), noting.seconds())
