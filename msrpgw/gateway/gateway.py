@@ -31,7 +31,6 @@ from msrpgw.interfaces import IPageSender, IPolicy
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming
 from msrpgw.sip.agent import UserAgent
-from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Request
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
 from msrpgw.sip.uri import SipUri, parse_uri
@@ -150,12 +149,13 @@ class Gateway:
     def message_received(self, transaction: ServerTransaction) -> None:
         """A MESSAGE came (RFC 3428 §7).  Raises SipError for the agent to answer with."""
         request = transaction.request
-        content_type = request.content_type
+        headers = request.headers.firsts()
+        content_type = headers.get("content-type")
         if content_type is None:
             if request.body:
                 raise SipError("Missing Content-Type header field")
             content_type = "text/plain"
-        encoding = request.headers.get("Content-Encoding")
+        encoding = headers.get("content-encoding")
         if encoding is not None and encoding.strip().lower() != "identity":
             raise SipError(
                 "Unsupported Content-Encoding",
@@ -378,20 +378,8 @@ class Gateway:
         )
 
     def _page_request(self, parties: Parties, content_type: str, body: bytes) -> Request:
-        agent = self._agent
-        return Request(
-            "MESSAGE",
-            parties.ruri,
-            Headers(
-                [
-                    ("From", f"<{parties.from_uri}>;tag={agent.new_tag()}"),
-                    ("To", f"<{parties.to_uri}>"),
-                    ("Call-ID", agent.new_call_id()),
-                    ("CSeq", "1 MESSAGE"),
-                    ("Content-Type", content_type),
-                ]
-            ),
-            body,
+        return self._agent.new_message(
+            parties.ruri, parties.from_uri, parties.to_uri, content_type, body
         )
 
     def send_page(

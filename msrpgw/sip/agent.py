@@ -21,6 +21,7 @@ from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import Complaints, SipCounters
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
+from msrpgw.sip.headers import Headers
 from msrpgw.sip.locate import Locator
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
@@ -228,6 +229,21 @@ class UserAgent:
                 request.headers.insert_first("Route", f"<{self._proxy.text}>")
             return self._proxy
         return request.target
+
+    def new_message(
+        self, ruri: str, from_uri: str, to_uri: str, content_type: str, body: bytes
+    ) -> Request:
+        """A MESSAGE outside of dialogs (RFC 3428 §4)."""
+        fields = [
+            ("Max-Forwards", "70"),
+            ("From", f"<{from_uri}>;tag={self.new_tag()}"),
+            ("To", f"<{to_uri}>"),
+            ("Call-ID", self.new_call_id()),
+            ("CSeq", "1 MESSAGE"),
+            ("User-Agent", self.settings.user_agent),
+            ("Content-Type", content_type),
+        ]
+        return Request("MESSAGE", ruri, Headers.of_request(fields), body)
 
     def new_tag(self) -> str:
         """A tag for From or To (§19.3)."""

@@ -115,6 +115,11 @@ class Headers:
         made.typed = typed
         return made
 
+    @classmethod
+    def of_request(cls, items: list[tuple[str, str]]) -> "Headers":
+        """Take over fields of our own: each but once, its name in the usual case."""
+        return cls.indexed(items, {KEYS[name]: value for name, value in items}, {}, {})
+
     def _index(self) -> dict[str, str]:
         first: dict[str, str] = {}
         more: dict[str, list[str]] = {}

@@ -89,6 +89,7 @@ class Locator:
             self._types.append(IPv4Address)
         if any("[" in one for one in listen):
             self._types.append(IPv6Address)
+        self._literals: dict[str, Target] = {}  # by URIs whose host is an address
         self._known: dict[str, tuple[float, list[str]]] = {}  # until when, and the addresses
         self._pending: dict[str, _LookUp] = {}
 
@@ -97,13 +98,19 @@ class Locator:
 
         Empty for what we can't reach: a transport that we don't have, a URI without a host.
         """
+        found = self._literals.get(uri.text)
+        if found is not None:
+            return [found]
         transport = self._transport(uri)
         if transport is None:
             return []
         host = _host(uri)
         address = _literal(host)
         if address:
-            return [Target(transport, address, uri.port or 5060)]
+            if len(self._literals) >= _NAMES:
+                self._literals.clear()
+            found = self._literals[uri.text] = Target(transport, address, uri.port or 5060)
+            return [found]
         known = self._known.get(host)
         if known is not None and known[0] > self._timers.seconds():
             return [Target(transport, one, uri.port or 5060) for one in known[1]]

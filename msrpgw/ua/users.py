@@ -14,8 +14,7 @@ from msrpgw.errors import MsrpgwError, SipError
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming
 from msrpgw.sip.agent import UserAgent
-from msrpgw.sip.headers import Headers
-from msrpgw.sip.message import Request, Response
+from msrpgw.sip.message import Response
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
 from msrpgw.sip.uri import parse_uri
 from msrpgw.timers import Timers
@@ -90,14 +89,9 @@ class PageUser:
 
     def _transmit(self, key: str) -> None:
         page = self._pages[key][0]
-        fields = [
-            ("From", f"<{self._me}>;tag={self._agent.new_tag()}"),
-            ("To", f"<{page.to}>"),
-            ("Call-ID", self._agent.new_call_id()),
-            ("CSeq", "1 MESSAGE"),
-            ("Content-Type", "text/plain;charset=UTF-8"),
-        ]
-        request = Request("MESSAGE", page.to, Headers(fields), page.text.encode())
+        request = self._agent.new_message(
+            page.to, self._me, page.to, "text/plain;charset=UTF-8", page.text.encode()
+        )
         self._signal(True, "MESSAGE", page.text)
         try:
             self._agent.request(request, partial(self._answered, key))
