@@ -33,12 +33,14 @@ CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 _USUAL_START = re.compile(
     rb"MSRP ([A-Za-z0-9][A-Za-z0-9.\-+%=_]{0,63}) (?:SEND|(\d{3})(?: ([!-~ ]*))?)\r\n"
 )
+_PRINTED = "[!-~]++(?: [!-~]++)*+"
 _USUAL_SEND = re.compile(
-    rb"To-Path: ([!-~][!-~ ]*+)\r\nFrom-Path: ([!-~][!-~ ]*+)\r\n"
-    rb"Message-ID: ([A-Za-z0-9.\-+%=_]{1,255})\r\n"
-    rb"Byte-Range: (\d{1,20}-(?:\d{1,20}|\*)/(?:\d{1,20}|\*))\r\n"
-    rb"(?:Success-Report: (yes|no)\r\n)?(?:Failure-Report: (yes|no|partial)\r\n)?"
-    rb"Content-Type: ([!-~][!-~ ]*+)\r\n\r\n"
+    rf"To-Path: ({_PRINTED})\r\nFrom-Path: ({_PRINTED})\r\n"
+    r"Message-ID: ([A-Za-z0-9.\-+%=_]{1,255})\r\n"
+    r"Byte-Range: (\d{1,20}-(?:\d{1,20}|\*)/(?:\d{1,20}|\*))\r\n"
+    r"(?:Success-Report: (yes|no)\r\n)?(?:Failure-Report: (yes|no|partial)\r\n)?"
+    rf"Content-Type: ({_PRINTED})",
+    re.ASCII,
 )
 
 _FLAGS = b"$+#"
@@ -282,26 +284,25 @@ class FrameParser:
             text = comment.decode("ascii").strip() if comment else ""
             frames.append(Response(transaction_id.decode("ascii"), int(code), text, head))
             return after + 3 - start
-        headers = _USUAL_SEND.match(work, headers_at, at)
+        body_at = work.find(b"\r\n\r\n", headers_at, at) + 4
+        limits = self._limits
+        if body_at < 4 or body_at - start > limits.max_header_size:
+            return 0
+        if at - body_at > limits.max_body:
+            return 0
+        text = work[headers_at : body_at - 4].decode("utf-8", "surrogateescape")
+        headers = _USUAL_SEND.fullmatch(text)
         if headers is None:
             return 0
-        body_at = headers.end()
-        limits = self._limits
-        if body_at - start > limits.max_header_size or at - body_at > limits.max_body:
-            return 0
         request = Request(transaction_id.decode("ascii"), "SEND")
-        to_path, from_path, message_id, byte_range, success, failure, content_type = (
-            headers.groups()
-        )
-        request.to_path_text = to_path.decode("ascii").rstrip(" ")
-        request.from_path_text = from_path.decode("ascii").rstrip(" ")
-        request.message_id = message_id.decode("ascii")
-        request.byte_range = _parse_byte_range(byte_range.decode("ascii"))
-        request.content_type = content_type.decode("ascii").rstrip(" ")
-        if success == b"yes":
-            request.success_report = True
-        if failure is not None:
-            request.failure_report = failure.decode("ascii")
+        to_path, from_path, message_id, byte_range, success, failure, media_type = headers.groups()
+        request.to_path_text = to_path
+        request.from_path_text = from_path
+        request.message_id = message_id
+        request.content_type = media_type
+        request.byte_range = _parse_byte_range(byte_range)
+        request.success_report = success == "yes"
+        request.failure_report = failure or "yes"
         request.body = work[body_at:at]
         request.continuation = chr(work[after])
         frames.append(request)

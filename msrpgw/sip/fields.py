@@ -182,6 +182,18 @@ def parse_via(value: str) -> Via:
     return Via(transport, host, number, found, f"{name}/{version}")
 
 
+_OWN_BRANCH = re.compile(rf";branch=([{TOKEN_CHARS}]++)(?:;[^,\"]*+)?")
+
+
+def find_branch(value: str) -> str | None:
+    """The branch of a Via that is ours, come back with a response; None for want of one.
+
+    Quicker than to parse it all.  None also where only parsing could tell.
+    """
+    found = _OWN_BRANCH.fullmatch(value, max(0, value.find(";branch=")))
+    return found[1] if found is not None else None
+
+
 def parse_vias(value: str) -> list[Via]:
     """Parse a header line that may hold several Via values.  Raises SipSyntaxError."""
     if "," not in value:

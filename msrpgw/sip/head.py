@@ -266,7 +266,6 @@ def _check(
         call_id, cseq_text = first["call-id"], first["cseq"]
     except KeyError as missing:
         raise SipSyntaxError(f"Missing {_MANDATORY[missing.args[0]]}") from None
-    typed["via"] = parse_vias(via)[0] if "," in via else parse_via(via)
     typed["cseq"] = cseq = parse_cseq(cseq_text)
     if not call_id or " " in call_id or "\t" in call_id:
         raise SipSyntaxError("Bad Call-ID")
@@ -277,9 +276,10 @@ def _check(
         checks = _REQUEST_CHECKS
     elif cseq.method == "INVITE":
         checks = _INVITE_RESPONSE_CHECKS
-    else:  # no dialog comes from it: no reason to lose an answer for a bad From or Contact
+    else:  # no dialog comes from it: all that counts is the branch
         checks = ()
     if checks:
+        typed["via"] = parse_vias(via)[0] if "," in via else parse_via(via)
         typed["from"] = parse_name_addr(from_, "From")
         typed["to"] = parse_stable_name_addr(to, "To")
     for key, check in checks:

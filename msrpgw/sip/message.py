@@ -1,8 +1,8 @@
 """Requests and responses (RFC 3261 §7).
 
 Headers are parsed when asked for, and raise SipSyntaxError when malformed.  On a message from
-the parser the typed properties are safe, since what would raise was refused there; but From, To,
-Contact and Record-Route of a response are looked at there only when it answers an INVITE.
+the parser the typed properties are safe, since what would raise was refused there; but of a
+response that answers no INVITE only the CSeq is looked at there.
 """
 
 import re

@@ -17,7 +17,7 @@ from msrpgw.sip.client_transaction import (
     SendFailure,
     TransactionUser,
 )
-from msrpgw.sip.fields import Via
+from msrpgw.sip.fields import Via, find_branch
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.server_transaction import (
     InviteServerTransaction,
@@ -186,8 +186,8 @@ class Transactions:
         self._listener.request_received(transaction)
 
     def _receive_response(self, response: Response, source: ReplyPath) -> None:
-        key = (response.via.branch or "", response.cseq.method)
         vias = response.headers.get_all("Via")
+        key = (find_branch(vias[0]) or response.via.branch or "", response.cseq.method)
         # §8.1.3.3: ours has one Via; with more it was meant for somebody behind us.
         if key not in self._clients or len(vias) > 1 or "," in vias[0]:
             self._listener.stray_response_received(response, source)
