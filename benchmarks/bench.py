@@ -235,10 +235,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rate", type=int, default=0, help="messages a second, in place of a window"
     )
-    parser.add_argument("--messages", type=int, default=12_000, help="default: %(default)s")
+    parser.add_argument("--messages", type=int, default=8_000, help="default: %(default)s")
     parser.add_argument("--warmup", type=int, default=2_000, help="default: %(default)s")
     parser.add_argument(
-        "--runs", type=int, default=3, help="of floor and gateway in turn; default: %(default)s"
+        "--runs", type=int, default=7, help="of floor and gateway in turn; default: %(default)s"
     )
     parser.add_argument("--limit", type=float, help="exit with 1 when a ratio is larger")
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")

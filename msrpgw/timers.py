@@ -19,6 +19,10 @@ _log = Logger()
 _Item = TypeVar("_Item")
 
 
+def _nothing() -> None:
+    """What a timer calls that was cancelled."""
+
+
 class Timer:
     """One pending call.  Owned by whoever asked for it; ends when it fires or is cancelled."""
 
@@ -38,6 +42,7 @@ class Timer:
         slot = self._slot
         if slot is not None:
             self._slot = None
+            self.callback = _nothing  # it mostly belongs to who has the timer: no circle
             slot.pop(self, None)
 
 
@@ -97,8 +102,9 @@ class Timers:
                 timer = next(iter(slot))
                 del slot[timer]
                 timer._slot = None
+                callback, timer.callback = timer.callback, _nothing
                 try:
-                    timer.callback()
+                    callback()
                 except Exception:
                     _log.failure("a timer's callback failed; other timers go on")
         if self._wakeup is None:
@@ -112,13 +118,15 @@ class DelayLine(Generic[_Item]):
     matter any more is simply skipped by ``callback``.  At most one timer is pending.
     """
 
-    __slots__ = ("_callback", "_delay", "_line", "_timer", "_timers")
+    __slots__ = ("_callback", "_delay", "_due", "_line", "_timer", "_timers")
 
     def __init__(self, timers: Timers, delay: float, callback: Callable[[_Item], object]) -> None:
         self._timers = timers
         self._delay = delay
         self._callback = callback
-        self._line: deque[tuple[float, _Item]] = deque()  # when each is due, and the item
+        # Side by side, not in pairs: those would be the garbage collector's business.
+        self._line: deque[_Item] = deque()
+        self._due: deque[float] = deque()
         self._timer: Timer | None = None
 
     def __len__(self) -> int:
@@ -127,31 +135,36 @@ class DelayLine(Generic[_Item]):
 
     def push(self, item: _Item) -> None:
         """Hand ``item`` to the callback once the delay is over."""
-        self._line.append((self._timers.seconds() + self._delay, item))
+        self._line.append(item)
+        self._due.append(self._timers.seconds() + self._delay)
         if self._timer is None:
             self._timer = self._timers.call_later(self._delay, self._fire)
 
     def pop(self) -> _Item:
         """Take out the item that waited longest, before its time.  Raises IndexError when empty."""
-        return self._line.popleft()[1]
+        item = self._line.popleft()
+        self._due.popleft()
+        return item
 
     def clear(self) -> None:
         """Forget all items."""
         self._line.clear()
+        self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _fire(self) -> None:
         self._timer = None
-        line = self._line
+        line, due = self._line, self._due
         # A timer may come early by the slack of the wheel's rounding.
         now = self._timers.seconds() + 1e-6
-        while line and line[0][0] <= now:
-            item = line.popleft()[1]
+        while due and due[0] <= now:
+            due.popleft()
+            item = line.popleft()
             try:
                 self._callback(item)
             except Exception:
                 _log.failure("a delay line's callback failed; the others go on")
-        if line and self._timer is None:
-            self._timer = self._timers.call_later(line[0][0] - now, self._fire)
+        if due and self._timer is None:
+            self._timer = self._timers.call_later(due[0] - now, self._fire)

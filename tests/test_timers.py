@@ -1,5 +1,7 @@
 """The wheel of timers and the delay line."""
 
+import weakref
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -88,6 +90,22 @@ class TimersTests(SynchronousTestCase):
         self.assertEqual(self.fired, [2])
         other.cancel()
         self.assertEqual(self.fired, [2])
+
+    def test_lets_go_of_its_callback(self) -> None:
+        """Also while somebody keeps the timer: nothing is left for the garbage collector."""
+
+        class Owner:
+            def call(self) -> None:
+                pass
+
+        kept = []
+        for end in (lambda timer: timer.cancel(), lambda timer: self.clock.advance(2)):
+            owner = Owner()
+            gone = weakref.ref(owner)
+            kept.append(self.timers.call_later(1, owner.call))
+            del owner
+            end(kept[-1])
+            self.assertIsNone(gone())
 
     def test_cancel_from_a_callback(self) -> None:
         """A timer can cancel another that is due at the same time."""

@@ -53,8 +53,8 @@ class ClientState(enum.Enum):
     TERMINATED = "terminated"  #: nothing ever again
 
 
-#: branch and method: what a response has in common with its request (§17.1.3)
-ClientKey = tuple[str, str]
+#: branch and method in one: what a response has in common with its request (§17.1.3)
+ClientKey = str
 
 
 class ClientTable(Protocol):

@@ -10,7 +10,7 @@ Pure: time comes from the table's timers, bytes leave through a ``ReplyPath``.
 """
 
 import enum
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Protocol
 
 from msrpgw.sip.fields import Via
@@ -77,9 +77,7 @@ class ServerTable(Protocol):
 
     timing: Timing
 
-    def server_answered(
-        self, transaction: "NonInviteServerTransaction", via: Via, data: bytes
-    ) -> None:
+    def server_answered(self, transaction: "NonInviteServerTransaction", data: bytes) -> None:
         """The final response went out over UDP: absorb retransmissions until timer J."""
 
     def server_ended(self, transaction: "ServerTransaction") -> None:
@@ -99,8 +97,8 @@ class ServerTransaction:
         table: ServerTable,
         request: Request,
         source: ReplyPath,
-        key: Hashable,
-        merge_key: Hashable,
+        key: str,
+        merge_key: str | None,
     ) -> None:
         self._table = table
         self._via = request.via
@@ -146,8 +144,8 @@ class NonInviteServerTransaction(ServerTransaction):
         table: ServerTable,
         request: Request,
         source: ReplyPath,
-        key: Hashable,
-        merge_key: Hashable,
+        key: str,
+        merge_key: str | None,
     ) -> None:
         # Written out, because this is done for each MESSAGE.
         self._table = table
@@ -181,7 +179,7 @@ class NonInviteServerTransaction(ServerTransaction):
             self.state = ServerState.TERMINATED  # timer J is 0
             self._table.server_ended(self)
         else:
-            self._table.server_answered(self, self._via, data)
+            self._table.server_answered(self, data)
         source.send_response(data, self._via)
 
     def retransmitted(self) -> None:
@@ -230,8 +228,8 @@ class InviteServerTransaction(ServerTransaction):
         table: ServerTable,
         request: Request,
         source: ReplyPath,
-        key: Hashable,
-        merge_key: Hashable,
+        key: str,
+        merge_key: str | None,
     ) -> None:
         super().__init__(table, request, source, key, merge_key)
         self.state = ServerState.PROCEEDING

@@ -5,8 +5,10 @@ goes in through ``receive``; requests that belong to no transaction come out thr
 ``TransactionListener``.  Pure: time comes from the timers handed in.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
+
+import msgspec
 
 from msrpgw.sip.client_transaction import (
     ClientKey,
@@ -19,6 +21,7 @@ from msrpgw.sip.client_transaction import (
 )
 from msrpgw.sip.fields import Via, find_branch
 from msrpgw.sip.message import Request, Response
+from msrpgw.sip.parser import Limits, parse_datagram
 from msrpgw.sip.server_transaction import (
     InviteServerTransaction,
     NonInviteServerTransaction,
@@ -46,6 +49,9 @@ __all__ = [
     "Transactions",
 ]
 
+#: what we wrote ourselves has been measured
+_NO_LIMITS = Limits(max_message_size=2**31, max_headers=2**31, max_line_length=2**31)
+
 #: §8.1.1.7: a branch that begins so was made to be unique
 _MAGIC_COOKIE = "z9hG4bK"
 
@@ -69,23 +75,22 @@ class TransactionListener(Protocol):
         """A response to nothing that we sent and still know of."""
 
 
-class _Answered:
+class _Answered(msgspec.Struct, gc=False):
     """What is left of a non-INVITE server transaction over UDP: state Completed (§17.2.2).
 
-    Thousands of these wait for timer J, so the request is let go.
+    Hundreds of thousands of these may wait for timer J.  So all else is let go, and the garbage
+    collector has nothing to do with them: its visits would hold everybody up.
     """
 
-    __slots__ = ("_data", "_source", "_via", "merge_key")
-
-    def __init__(self, transaction: ServerTransaction, via: Via, data: bytes) -> None:
-        self.merge_key = transaction.merge_key
-        self._data = data
-        self._source = transaction.source
-        self._via = via
+    merge_key: str | None
+    data: bytes  #: the final response
+    source: ReplyPath
 
     def retransmitted(self) -> None:
-        """The request came again: so does the final response."""
-        self._source.send_response(self._data, self._via)
+        """The request came again: so does the final response, whose Via says where to."""
+        response = parse_datagram(self.data, _NO_LIMITS)
+        if isinstance(response, Response):
+            self.source.send_response(self.data, response.via)
 
 
 class Transactions:
@@ -97,8 +102,9 @@ class Transactions:
         self.timing = timing = Timing(timers, settings)
         self._limit = settings.max_transactions
         self._listener = listener
-        self._servers: dict[Hashable, ServerTransaction | _Answered] = {}
-        self._merge_keys: dict[Hashable, None] = {}
+        # Keys are strings, since tuples are the garbage collector's business.
+        self._servers: dict[str, ServerTransaction | _Answered] = {}
+        self._merge_keys: dict[str, None] = {}
         # None: answered, and retransmissions of the response are absorbed (timer K).
         self._clients: dict[ClientKey, ClientTransaction | None] = {}
         # RFC 4320's 100; and timers J, E (the first one) and K, alike for all transactions.
@@ -145,12 +151,7 @@ class Transactions:
         via = message.via
         branch = via.branch
         if branch is not None and branch.startswith(_MAGIC_COOKIE) and branch != _MAGIC_COOKIE:
-            key: Hashable = (
-                branch,
-                via.host.lower(),
-                via.port,
-                "INVITE" if method == "ACK" else method,
-            )
+            key = _key(branch, via, method)
         else:
             key = _rfc2543_key(message, via, method)
         entry = self._servers.get(key)
@@ -163,11 +164,13 @@ class Transactions:
         else:
             self._open(message, source, method, key)
 
-    def _open(self, request: Request, source: ReplyPath, method: str, key: Hashable) -> None:
-        merge_key: Hashable = None
+    def _open(self, request: Request, source: ReplyPath, method: str, key: str) -> None:
+        merge_key = None
         if request.to.tag is None and method != "CANCEL":
             # §8.2.2.2; two CANCELs of one INVITE that was merged are both in order.
-            merge_key = (request.call_id, request.from_.tag, request.cseq.number, method)
+            merge_key = (
+                f"{request.call_id} {request.from_.tag or ''} {request.cseq.number} {method}"
+            )
             if merge_key in self._merge_keys:
                 self._listener.merged_request_received(request, source)
                 return
@@ -187,7 +190,8 @@ class Transactions:
 
     def _receive_response(self, response: Response, source: ReplyPath) -> None:
         vias = response.headers.get_all("Via")
-        key = (find_branch(vias[0]) or response.via.branch or "", response.cseq.method)
+        branch = find_branch(vias[0]) or response.via.branch or ""
+        key = f"{branch} {response.cseq.method}"
         # §8.1.3.3: ours has one Via; with more it was meant for somebody behind us.
         if key not in self._clients or len(vias) > 1 or "," in vias[0]:
             self._listener.stray_response_received(response, source)
@@ -209,11 +213,7 @@ class Transactions:
             branch is not None and branch.startswith(_MAGIC_COOKIE) and (branch != _MAGIC_COOKIE)
         )
         for method in methods:
-            key: Hashable
-            if unique:
-                key = (branch, via.host.lower(), via.port, method)
-            else:
-                key = _rfc2543_key(cancel, via, method)
+            key = _key(branch, via, method) if unique else _rfc2543_key(cancel, via, method)
             entry = self._servers.get(key)
             if isinstance(entry, ServerTransaction):
                 return entry
@@ -234,7 +234,7 @@ class Transactions:
         ``branch`` is that of its topmost Via, and was never used before with its method.
         """
         method = request.method
-        key = (branch, method)
+        key = f"{branch} {method}"
         transaction: ClientTransaction
         if method == "INVITE":
             transaction = InviteClientTransaction(self, key, request, data, user, reliable)
@@ -246,18 +246,16 @@ class Transactions:
 
     def find_client(self, branch: str, method: str) -> ClientTransaction | None:
         """The client transaction with this branch and method, unless it was answered."""
-        return self._clients.get((branch, method))
+        return self._clients.get(f"{branch} {method}")
 
     # For the machines
 
-    def server_answered(
-        self, transaction: NonInviteServerTransaction, via: Via, data: bytes
-    ) -> None:
+    def server_answered(self, transaction: NonInviteServerTransaction, data: bytes) -> None:
         """Keep the answer until timer J; under load, less long."""
         if len(self._answered) >= self._limit:
             self._forget_server(self._answered.pop())
         key = transaction.key
-        self._servers[key] = _Answered(transaction, via, data)
+        self._servers[key] = _Answered(transaction.merge_key, data, transaction.source)
         self._answered.push(key)
 
     def server_ended(self, transaction: ServerTransaction) -> None:
@@ -279,12 +277,12 @@ class Transactions:
 
     # For the delay lines
 
-    def _answer_late(self, key: Hashable) -> None:
+    def _answer_late(self, key: str) -> None:
         entry = self._servers.get(key)
         if isinstance(entry, NonInviteServerTransaction):
             entry.answer_late()
 
-    def _forget_server(self, key: Hashable) -> None:
+    def _forget_server(self, key: str) -> None:
         entry = self._servers.pop(key, None)
         if entry is not None and entry.merge_key is not None:
             self._merge_keys.pop(entry.merge_key, None)
@@ -298,13 +296,18 @@ class Transactions:
         self._clients.pop(key, None)
 
 
-def _rfc2543_key(request: Request, via: Via, method: str) -> Hashable:
+def _key(branch: str | None, via: Via, method: str) -> str:
+    """What the requests of a transaction share (§17.2.3)."""
+    return f"{branch} {via.host.lower()} {via.port} {'INVITE' if method == 'ACK' else method}"
+
+
+def _rfc2543_key(request: Request, via: Via, method: str) -> str:
     """What the requests of a transaction share when the branch says nothing (§17.2.3).
 
     The To tag of an ACK is that of our response, which the INVITE did not have; since a client
     does not reuse the other values within a transaction's lifetime it is left out of both.
     """
-    return (
+    parts = (
         request.uri,
         None if method in ("INVITE", "ACK") else request.to.tag,
         request.from_.tag,
@@ -316,3 +319,4 @@ def _rfc2543_key(request: Request, via: Via, method: str) -> Hashable:
         via.port,
         via.branch,
     )
+    return repr(parts)
