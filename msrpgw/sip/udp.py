@@ -10,9 +10,9 @@ import errno
 import os
 import socket
 import sys
-from typing import Protocol
+from typing import Any, Protocol
 
-from twisted.internet import error, udp
+from twisted.internet import udp
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IListeningPort,
@@ -44,7 +44,10 @@ class Undeliverable(Protocol):
     """Hears of a datagram of ours that a host or router gave back."""
 
     def __call__(self, data: bytes, reason: str) -> None:
-        """``data``: the datagram, or as much of it as the ICMP message quotes."""
+        """``data``: the datagram, or as much of it as the ICMP message quotes.
+
+        Also told of what the kernel would not send.
+        """
 
 
 @implementer(IHalfCloseableDescriptor)
@@ -52,6 +55,11 @@ class _IcmpPort(udp.Port):
     """Owned by the reactor, as any port."""
 
     undeliverable: Undeliverable
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        self._clock = IReactorTime(self.reactor)
+        self._outgoing: list[tuple[bytes, tuple[str, int]]] = []  # in this turn
 
     def createInternetSocket(self) -> socket.socket:
         """Ask the kernel for the queue of ICMP errors."""
@@ -92,22 +100,49 @@ class _IcmpPort(udp.Port):
         """Nothing is closed by halves here; the interface wants the method."""
 
     def write(self, datagram: bytes, addr: tuple[str, int] | None = None) -> None:
-        """Send a datagram to an IP address.  Raises OSError or MessageLengthError."""
+        """Send a datagram to an IP address when the reactor's turn is over.
+
+        What can't be sent is told as undeliverable.  Sent one by one in between, each would wake
+        its receiver anew: a sixth of what a message costs.
+        """
         if addr is None:
             raise ValueError("the port is not connected")
-        for last in (False, True):
+        if not self._outgoing:
+            self._clock.callLater(0, self._send_all)
+        self._outgoing.append((datagram, addr))
+
+    def _send_all(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        for datagram, address in outgoing:
+            problem = self._send(datagram, address)
+            if problem:
+                try:
+                    self.undeliverable(datagram, problem)
+                except Exception:
+                    _log.failure("a datagram that can't be sent made trouble; going on")
+
+    def _send(self, datagram: bytes, address: tuple[str, int]) -> str:
+        """Returns what is wrong, "" if nothing is."""
+        problem = ""
+        # The error may be about a datagram sent before this one: hence twice.
+        for _ in range(2):
             try:
-                self.socket.sendto(datagram, addr)
-                return
+                self.socket.sendto(datagram, address)
+                return ""
             except OSError as failed:
                 if failed.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS):
-                    return  # lost, as datagrams may be
+                    return ""  # lost, as datagrams may be
+                problem = failed.strerror or "can't be sent"
                 if failed.errno == errno.EMSGSIZE:
-                    raise error.MessageLengthError("message too long") from None
-                if last:
-                    raise
-                # The error may be about a datagram sent before this one.
+                    break
                 self._read_errors()
+        return problem
+
+    def stopListening(self) -> Any:
+        """Send what there is, then close; a Deferred that fires when it is closed."""
+        if self.connected:
+            self._send_all()
+        return super().stopListening()  # type: ignore[no-untyped-call]
 
     def _read_errors(self) -> None:
         while True:
@@ -137,7 +172,7 @@ def listen_udp(
 ) -> IListeningPort:
     """Listen for datagrams.  Raises CannotListenError."""
     if sys.platform == "linux" and IReactorFDSet.providedBy(reactor):
-        made = _IcmpPort(port, protocol, interface, MAX_DATAGRAM, reactor)  # type: ignore[no-untyped-call]
+        made = _IcmpPort(port, protocol, interface, MAX_DATAGRAM, reactor)
         made.undeliverable = undeliverable
         made.startListening()  # type: ignore[no-untyped-call]
         return made

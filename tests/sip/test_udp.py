@@ -4,8 +4,8 @@ import errno
 import socket
 import struct
 
-from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,7 +68,8 @@ class IcmpTests(SynchronousTestCase):
         self.received: list[object] = []
         self.given_back: list[tuple[bytes, str]] = []
         self.reading = 0
-        self.port = udp._IcmpPort(0, Datagrams(), "", 8192, None)
+        self.clock = Clock()
+        self.port = udp._IcmpPort(0, Datagrams(), "", 8192, self.clock)
         self.port.undeliverable = lambda data, reason: self.given_back.append((data, reason))
         self.socket = self.port.socket = FakeSocket()
         self.port.startReading = self._start_reading
@@ -110,22 +111,54 @@ class IcmpTests(SynchronousTestCase):
         self.port.doRead()
         self.assertEqual(self.given_back, [])
 
-    def test_write(self) -> None:
-        """An error of an earlier datagram costs nothing; one of its own is raised."""
-        where = ("10.0.0.2", 5060)
-        self.socket.send_errors = [errno.ECONNREFUSED]
+    def send(self, data: bytes, *errors: int) -> None:
+        """Write a datagram, and let the turn end; sending fails so many times."""
+        self.socket.send_errors = list(errors)
+        self.port.write(data, ("10.0.0.2", 5060))
+        self.clock.advance(0)
+
+    def test_datagrams_leave_when_the_turn_is_over(self) -> None:
+        for data in (b"one", b"two"):
+            self.port.write(data, ("10.0.0.2", 5060))
+        self.assertEqual((self.socket.sent, len(self.clock.getDelayedCalls())), ([], 1))
+        self.clock.advance(0)
+        self.assertEqual([data for data, _ in self.socket.sent], [b"one", b"two"])
+        self.send(b"three")
+        self.assertEqual(len(self.socket.sent), 3)
+        self.assertRaises(ValueError, self.port.write, b"where to?")
+
+    def test_an_error_of_an_earlier_datagram_costs_nothing(self) -> None:
         self.socket.add_error(errno.ECONNREFUSED)
-        self.port.write(b"one", where)
-        self.assertEqual(self.socket.sent, [(b"one", where)])
-        self.assertEqual(len(self.given_back), 1)
-        self.socket.send_errors = [errno.ENETUNREACH, errno.ENETUNREACH]
-        self.assertRaises(OSError, self.port.write, b"two", where)
-        self.socket.send_errors = [errno.EMSGSIZE]
-        self.assertRaises(MessageLengthError, self.port.write, b"two", where)
-        self.socket.send_errors = [errno.EAGAIN]
-        self.port.write(b"lost", where)
-        self.assertRaises(ValueError, self.port.write, b"two")
-        self.assertEqual(len(self.socket.sent), 1)
+        self.send(b"one", errno.ECONNREFUSED)
+        self.assertEqual(self.socket.sent, [(b"one", ("10.0.0.2", 5060))])
+        self.assertEqual(self.given_back, [(b"data", "Connection refused")])
+
+    def test_what_can_not_be_sent_is_told(self) -> None:
+        self.send(b"one", errno.ENETUNREACH, errno.ENETUNREACH)
+        self.send(b"two", errno.EMSGSIZE)
+        self.assertEqual(self.given_back, [(b"one", "failed"), (b"two", "failed")])
+        self.assertEqual(self.socket.sent, [])
+
+    def test_a_full_buffer_loses_as_networks_do(self) -> None:
+        self.send(b"lost", errno.EAGAIN)
+        self.assertEqual((self.socket.sent, self.given_back), ([], []))
+
+    def test_trouble_over_one_does_not_keep_others_from_leaving(self) -> None:
+        def fail(data: bytes, reason: str) -> None:
+            raise ZeroDivisionError
+
+        self.port.undeliverable = fail
+        self.port.write(b"one", ("10.0.0.2", 5060))
+        self.send(b"two", errno.EMSGSIZE)
+        self.assertEqual([data for data, _ in self.socket.sent], [b"two"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_what_was_written_leaves_before_the_socket_closes(self) -> None:
+        self.port.connected = True
+        self.port.stopReading = lambda: None
+        self.port.write(b"goodbye", ("10.0.0.2", 5060))
+        self.port.stopListening()
+        self.assertEqual(self.socket.sent, [(b"goodbye", ("10.0.0.2", 5060))])
 
     def test_plain_port(self) -> None:
         """A reactor without file descriptors gives its own kind of port."""
