@@ -20,6 +20,9 @@ from msrpgw.sip.invite import InviteUsage
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer, Timers
 
+#: seconds after a BYE in which answers to SENDs may still come; less than ``hold_message``
+LAST_ANSWERS = 0.2
+
 
 class LegState(enum.Enum):
     """What the leg waits for."""
@@ -101,6 +104,7 @@ class Leg:
         # carried a message since it was bound.
         self._proven = True
         self.state = LegState.CALLING
+        self._farewell = ""  # why the dialog is over, while answers to SENDs are awaited
         self._source = ""  # address that the INVITE came from; empty when we called
 
     def _new_session(self, replaces: Session | None) -> Session:
@@ -230,8 +234,17 @@ class Leg:
 
     def call_ended(self, reason: str) -> None:
         """The dialog is over."""
-        self._end(0 if self._was_up else 480, reason)
+        if self.state is LegState.UP and self._media.unanswered:
+            # BYE over UDP may overtake the answers to SENDs, which come over MSRP's TCP: senders
+            # would be told that a text was lost which its receiver has read.
+            self._farewell = reason
+            self._setup_timer = self._timers.call_later(LAST_ANSWERS, self._leave)
+        else:
+            self._end(0 if self._was_up else 480, reason)
         self._finish()
+
+    def _leave(self) -> None:
+        self._end(0, self._farewell)
 
     def _finish(self) -> None:
         if not self.over:
@@ -278,6 +291,9 @@ class Leg:
         """The MSRP session is of no more use: offer a fresh one in a re-INVITE."""
         usage = self._usage
         if self.state is not LegState.UP or usage is None:
+            return
+        if self._farewell:
+            self._leave()
             return
         if not self._proven:
             # A session that never carries anything would be renewed for ever.
@@ -345,6 +361,9 @@ class Leg:
     def acknowledged(self) -> None:
         """A SEND got its 200: this MSRP session is worth renewing when it is lost."""
         self._proven = True
+        if self._farewell and not self._media.unanswered:
+            # Later: whoever told us has the outcome of this one still to hand on.
+            self._timers.call_later(0, self._leave)
 
     def end(self, reason: str) -> None:
         """Hang up: CANCEL, BYE or a refusal, as the state asks.  ``leg_ended`` follows at once."""

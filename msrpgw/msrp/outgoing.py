@@ -163,6 +163,11 @@ class Sender:
         self._sent: dict[str, Outgoing] = {}  # by Message-ID: what a REPORT may be about
         self._timer: Timer | None = None
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a message waits to be written, or for a response."""
+        return bool(self._queue or self._pending)
+
     def start(self, connection: Connection, to_path: str, from_path: str) -> None:
         """The session is bound to a connection: write what waits."""
         self._connection = connection

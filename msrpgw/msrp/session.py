@@ -171,6 +171,11 @@ class Session:
         """Whether a relay stands before the peer: its 200 says nothing of the receiver."""
         return self.peer is not None and len(self.peer.remote_path) > 1
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a message of ours waits to be sent, or for its response."""
+        return self._sender.unanswered
+
     def accepts(self, media_type: str) -> bool:
         """Whether the peer takes this type; any that can be one before the SDP exchange."""
         known = self._accepts.get(media_type)

@@ -57,20 +57,46 @@ class ByeTests(EndTestCase):
         self.bob.send_status = 0
         request = self.alice.make("MESSAGE", self.bob.uri, b"lost", "text/plain")
         self.alice.write(request)
-        self.town.run(0.1)
+        self.town.run(0.01)
         self.assertEqual(self.alice.responses(request), [])
-        self.bob.in_dialog("BYE")
+        self.assertEqual(self.bob.in_dialog("BYE").status, 200)
+        self.town.run(0.15)
         (response,) = self.alice.responses(request)
         self.assertEqual(response.status, 480)
         self.check_ended("Ended by the peer", byes=0)
         self.assertEqual(self.alice.texts(), [])
+
+    def test_bye_overtakes_the_answer(self) -> None:
+        """The SEND's 200 comes by TCP behind a BYE by UDP: the text was delivered."""
+        self.bob.on_send = lambda connection, send: None
+        request = self.alice.make("MESSAGE", self.bob.uri, b"got it", "text/plain")
+        self.alice.write(request)
+        self.town.run(0.1)
+        self.assertEqual(self.bob.in_dialog("BYE").status, 200)
+        self.bob.connections[0].answer(self.bob.sends()[-1], 200)
+        self.town.run(0.05)
+        (response,) = self.alice.responses(request)
+        self.assertEqual(response.status, 200)
+        self.check_ended("Ended by the peer", byes=0)
+
+    def test_bye_and_the_connection_goes_at_once(self) -> None:
+        self.bob.send_status = 0
+        request = self.alice.make("MESSAGE", self.bob.uri, b"lost", "text/plain")
+        self.alice.write(request)
+        self.town.run(0.1)
+        self.bob.in_dialog("BYE")
+        self.bob.connections[0].break_off()
+        self.town.run(0.05)
+        (response,) = self.alice.responses(request)
+        self.assertEqual(response.status, 480)
+        self.check_ended("Ended by the peer", byes=0)
 
     def test_message_in_our_custody(self) -> None:
         """The MESSAGE was answered 202 before the BYE came: a notice tells."""
         self.bob.send_status = 0
         self.assertEqual(self.alice.message(self.bob.uri, "lost", seconds=0.5).status, 202)
         self.bob.in_dialog("BYE")
-        self.town.run(0.1)
+        self.town.run(0.3)
         self.check_ended("Ended by the peer", byes=0)
         self.assertEqual(
             self.alice.texts(), ["Message not delivered, error: 480 Ended by the peer"]
