@@ -263,7 +263,9 @@ class Gateway:
         leg = self._make_leg(route, session)
         leg.answer(transaction, self._settings.setup_timeout)
         if leg.state is not LegState.ENDED:
+            old = session.leg
             session.replace_leg(leg, parties)
+            self._await_farewell(old)
 
     def _make_leg(self, route: Route, listener: LegListener) -> Leg:
         return Leg(self._agent, self._endpoint, self._timers, listener, route.content_types)
@@ -306,9 +308,7 @@ class Gateway:
         """A session is over."""
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
-        if not session.leg.over:
-            self._closing.add(session.leg)
-            session.leg.on_over = partial(self._leg_over, session.leg)
+        self._await_farewell(session.leg)
         if end.was_up:
             self._hub.raise_event(
                 events.session_end(session.key, session.leg.session_id, end.reason)
@@ -334,6 +334,11 @@ class Gateway:
             )
         if undelivered and not end.was_up:
             self._notices.setup_failed(session, end.code, end.reason)
+
+    def _await_farewell(self, leg: Leg) -> None:
+        if not leg.over:
+            self._closing.add(leg)
+            leg.on_over = partial(self._leg_over, leg)
 
     def _leg_over(self, leg: Leg) -> None:
         self._closing.discard(leg)

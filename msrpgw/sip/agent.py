@@ -219,11 +219,10 @@ class UserAgent:
 
     def _next_hop(self, request: Request) -> Uri:
         """The URI whose targets get the request (§8.1.2)."""
+        if request.strictly_routed:
+            return request.target
         if "Route" in request.headers:
-            first = request.routes[0].uri
-            # A strict router has been put into the request URI (§12.2.1.1).
-            loose = isinstance(first, SipUri) and first.is_loose_router
-            return first if loose else request.target
+            return request.routes[0].uri
         if self._proxy is not None and request.to.tag is None:
             if self._proxy.is_loose_router:
                 request.headers.insert_first("Route", f"<{self._proxy.text}>")

@@ -126,7 +126,8 @@ class Dialog:
     def _request(self, method: str, cseq: int) -> Request:
         target = self.remote_target
         routes = [route.render() for route in self.route_set]
-        if routes and not _is_loose(self.route_set[0]):
+        strict = bool(routes) and not _is_loose(self.route_set[0])
+        if strict:
             # A strict router (RFC 2543) wants itself in the request line, the target at the end.
             target = as_request_uri(self.route_set[0].uri)
             routes = [*routes[1:], f"<{self.remote_target}>"]
@@ -135,7 +136,9 @@ class Dialog:
         headers.add("To", self._remote)
         headers.add("Call-ID", self.id.call_id)
         headers.add("CSeq", f"{cseq} {method}")
-        return Request(method, target, headers)
+        request = Request(method, target, headers)
+        request.strictly_routed = strict
+        return request
 
     def check_cseq(self, request: Request) -> bool:
         """Whether a received request is in order (§12.2.2); if so its number is remembered.

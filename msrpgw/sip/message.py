@@ -252,11 +252,12 @@ class Message:
 class Request(Message):
     """A request (§7.1)."""
 
-    __slots__ = ("method", "uri")
+    __slots__ = ("method", "strictly_routed", "uri")
 
     def __init__(self, method: str, uri: str, headers: Headers, body: bytes = b"") -> None:
         self.method = method
         self.uri = uri  #: Request-URI as received
+        self.strictly_routed = False  #: the Request-URI is a router's, which is the next hop
         self.headers = headers
         self.body = body
 

@@ -284,6 +284,23 @@ class ShutdownTests(EndTestCase):
         self.town.run(0.2)
         self.successResultOf(stopped)
 
+    def test_a_replaced_call_is_awaited_too(self) -> None:
+        self.bob.on_request = lambda request: None
+        self.assertEqual(self.bob.call(self.alice.uri).status, 200)
+        self.bob.on_request = self.take_if_of_the_last_call
+        stopped = self.stop()
+        self.town.run(2)
+        self.assertNoResult(stopped)
+        self.bob.on_request = self.bob.take
+        self.town.run(5)
+        self.successResultOf(stopped)
+
+    def take_if_of_the_last_call(self, request: Request) -> None:
+        """Answer nothing that belongs to the first call."""
+        assert self.bob.invite is not None
+        if request.call_id == self.bob.invite.call_id:
+            self.bob.take(request)
+
     def test_call_that_rings(self) -> None:
         """CANCEL instead of BYE; who wrote is told."""
         carol = self.town.msrp_user("carol", "192.0.2.3", ring=True)

@@ -77,11 +77,13 @@ class SendingTests(SendingTestCase):
         self.assertEqual(self.network.look_ups, [])
 
     def test_route(self) -> None:
-        """§8.1.2: a loose Route is the next hop; a strict one is in the request URI already."""
+        """§8.1.2: the Route is the next hop; a strict router is in the request URI already."""
         self.make_peer("10.0.0.3")
         routes = (("Route", "<sip:10.0.0.3;lr>"),)
         self.send(self.request(headers=routes))
-        self.send(self.request(headers=(("Route", "<sip:10.0.0.3>"),)))
+        strict = self.request(headers=routes)
+        strict.strictly_routed = True
+        self.send(strict)
         self.assertEqual(
             [one.target[0] for one in self.network.datagrams if one.source[0] == US],
             ["10.0.0.3", PEER],

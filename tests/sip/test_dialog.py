@@ -138,6 +138,7 @@ class RouteTests(SynchronousTestCase):
         )
         request = dialog.request("BYE")
         self.assertEqual(request.uri, "sip:old")
+        self.assertTrue(request.strictly_routed)
         self.assertEqual(routes(request), ["<sip:new;lr>", "<sip:bob@192.0.2.7:5070>"])
 
     def test_a_strict_router_behind_a_loose_one_stays(self) -> None:
@@ -146,6 +147,7 @@ class RouteTests(SynchronousTestCase):
         )
         request = dialog.request("BYE")
         self.assertEqual(request.uri, "sip:bob@192.0.2.7:5070")
+        self.assertFalse(request.strictly_routed)
         self.assertEqual(routes(request), ["<sip:new;lr>", "<sip:old>"])
 
     def test_what_a_request_line_must_not_hold_is_cut(self) -> None:
