@@ -61,6 +61,12 @@ def _address(text: str) -> Address:
     return Address(canonical, user, uri.host.lower(), uri.port, received)
 
 
+def _hops_left(request: Request) -> int:
+    """Max-Forwards of a request that we send because of this one (RFC 3261 §16.6 step 3)."""
+    hops = request.max_forwards
+    return 70 if hops is None else hops - 1
+
+
 def facts_of(transaction: ServerTransaction) -> RequestFacts:
     """What the policy may know of a request.
 
@@ -197,7 +203,7 @@ class Gateway:
         )
         session.to_msrp(item)
         if new:
-            session.call()
+            session.call(_hops_left(request))
 
     def _message_id(self, request: Request) -> str:
         """The same for each copy of a MESSAGE, and nobody else's to guess."""
@@ -221,8 +227,10 @@ class Gateway:
     ) -> GatewaySession:
         if is_imdn(content_type) or is_composing(content_type):
             raise SipError("No session that this notification could belong to", status=480)
-        self._admit()
         request = transaction.request
+        if _hops_left(request) < 0:
+            raise SipError("Too Many Hops", status=483)
+        self._admit()
         page = _address(request.from_.uri_text).received
         parties = Parties(_address(request.to.uri_text).received, page, page)
         invite = Parties(route.from_uri, route.to_uri, route.ruri)

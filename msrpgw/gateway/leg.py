@@ -119,6 +119,7 @@ class Leg:
         from_uri: str,
         to_uri: str,
         timeout: float,
+        max_forwards: int,
     ) -> None:
         """INVITE the MSRP user.  ``timeout``: seconds until the MSRP session must be bound."""
         self._limit_setup(timeout)
@@ -129,6 +130,7 @@ class Leg:
             from_uri=from_uri,
             to_uri=to_uri,
             offer=self._media.offer(),
+            headers=[("Max-Forwards", str(max_forwards))],
             timeout=timeout or self._agent.settings.timer_c,
         )
 

@@ -135,7 +135,7 @@ class GatewaySession:
 
     # Beginning
 
-    def call(self) -> None:
+    def call(self, max_forwards: int) -> None:
         """Call the MSRP user."""
         invite = self.invite
         self.leg.call(
@@ -143,6 +143,7 @@ class GatewaySession:
             from_uri=invite.from_uri,
             to_uri=invite.to_uri,
             timeout=self._settings.setup_timeout,
+            max_forwards=max_forwards,
         )
 
     def replace_leg(self, leg: Leg, parties: Parties) -> None:

@@ -33,7 +33,7 @@ CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 _USUAL_START = re.compile(
     rb"MSRP ([A-Za-z0-9][A-Za-z0-9.\-+%=_]{0,63}) (?:SEND|(\d{3})(?: ([!-~ ]*))?)\r\n"
 )
-_PRINTED = "[!-~]++(?: [!-~]++)*+"
+_PRINTED = "[!-~]++(?: [!-~]++)*"
 _USUAL_SEND = re.compile(
     rf"To-Path: ({_PRINTED})\r\nFrom-Path: ({_PRINTED})\r\n"
     r"Message-ID: ([A-Za-z0-9.\-+%=_]{1,255})\r\n"

@@ -396,11 +396,22 @@ class UserAgent:
         if not request.uri.lower().startswith(_SCHEMES):
             self.respond(transaction, 416)
             return
+        if method == "INVITE" and self._came_back(request):
+            self.respond(transaction, 482)
+            return
         self._check_require(request)
         if receiver is None:
             self.respond(transaction, 200, None, self.capabilities())
         else:
             receiver(transaction)
+
+    def _came_back(self, request: Request) -> bool:
+        """Whether an INVITE is one of ours, which a proxy took for one to us (§16.3 step 4).
+
+        Answered, it would be a call with ourselves, and texts would go round for ever.
+        """
+        branches = [via.branch for via in request.vias]
+        return any(self.transactions.find_client(one, "INVITE") for one in branches if one)
 
     def _check_require(self, request: Request) -> None:
         """Raises SipError 420 for an extension that we don't have (§8.2.2.3)."""

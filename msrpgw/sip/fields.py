@@ -41,7 +41,7 @@ __all__ = [
 
 _CACHED_LENGTH = 256  # longer values are rare; they must not fill the caches
 _ASKED: Parameter = ("rport", None)
-_PLAIN_PARAMETERS = rf"(?:;[{TOKEN_CHARS}]++(?:=[{TOKEN_CHARS}:\[\]]++)?)*+"
+_PLAIN_PARAMETERS = rf"(?:;[{TOKEN_CHARS}]++(?:=[{TOKEN_CHARS}:\[\]]++)?)*"
 
 
 def _cut(text: str) -> tuple[Parameter, ...]:

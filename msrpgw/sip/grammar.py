@@ -22,7 +22,7 @@ _TOKEN = re.compile(f"[{TOKEN_CHARS}]+")
 _VALUE = re.compile(f"[{VALUE_CHARS}]+")
 _SPACE = re.compile(r"[ \t]*")
 # qdtext and quoted-pair: a backslash takes any character with it but CR and LF.
-_QUOTED = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*+"')
+_QUOTED = re.compile(r'"[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*"')
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _NEEDS_PAIR = re.compile(r'["\\]')
 _UNQUOTABLE = re.compile(r"[\r\n\0]")
@@ -169,7 +169,7 @@ def find_parameter(parameters: tuple[Parameter, ...], name: str) -> str | None:
 
 
 # What splits a list, and what may hide a comma: quotes, angle brackets, comments (§7.3.1).
-_LIST_STEP = re.compile(r'[^",<(\\]++|"(?:[^"\\]|\\.)*+"|\\.|.', re.DOTALL)
+_LIST_STEP = re.compile(r'[^",<(\\]++|"[^"\\]*+(?:\\.[^"\\]*+)*"|\\.|.', re.DOTALL)
 
 
 def split_list(value: str) -> list[str]:

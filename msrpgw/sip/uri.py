@@ -14,7 +14,9 @@ from msrpgw.sip.grammar import Parameter, find_parameter, render_parameters
 _UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
 _USER_CHARS = _UNRESERVED + r"&=+$,;?/"
 _ESCAPED = "%[0-9A-Fa-f]{2}"
-_PARAMETER = rf"(?:[{_UNRESERVED}\[\]/:&+$]|{_ESCAPED})++"
+# Only single characters are repeated possessively: before Python 3.11.5, groups that are give
+# back their captures and their place wrongly (CPython issue 106052).
+_PARAMETER = rf"(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})+"
 _HEADER = rf"(?:[{_UNRESERVED}\[\]/?:+$]|{_ESCAPED})"
 
 #: hostname, IPv4 address or IPv6 reference; ``_`` is not in the RFC but in many a local DNS
@@ -23,17 +25,18 @@ HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.\-]*+"
 # The ABNF of §25.1 as it stands; no two alternatives can start with the same character after
 # the "@" was found, so matching is linear.
 _SIP = re.compile(
-    rf"(sips?):(?:((?:[{_USER_CHARS}]|{_ESCAPED})++)(?::((?:[{_UNRESERVED}&=+$,]|{_ESCAPED})*+))?@)?"
+    rf"(sips?):"
+    rf"(?:((?:[{_USER_CHARS}]++|{_ESCAPED})+)(?::((?:[{_UNRESERVED}&=+$,]++|{_ESCAPED})*))?@)?"
     rf"({HOST})(?::([0-9]{{1,5}}))?"
-    rf"((?:;{_PARAMETER}(?:={_PARAMETER})?)*+)"
-    rf"(?:\?({_HEADER}++={_HEADER}*+(?:&{_HEADER}++={_HEADER}*+)*+))?",
+    rf"((?:;{_PARAMETER}(?:={_PARAMETER})?)*)"
+    rf"(?:\?({_HEADER}+={_HEADER}*(?:&{_HEADER}+={_HEADER}*)*))?",
     re.ASCII | re.IGNORECASE,  # without ASCII, the Kelvin sign would be a K
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+:")
 _OPAQUE = re.compile(r"[!#-;=?-\[\]^_`a-z{|}~]++")  # visible ASCII but quotes, <, > and backslash
 _TEL = re.compile(
     r"(\+(?=[\-.()]*[0-9])[0-9\-.()]++|(?=[\-.()]*[0-9A-Fa-f*#])[0-9A-Fa-f*#\-.()]++)"
-    rf"((?:;[A-Za-z0-9\-]++(?:={_PARAMETER})?)*+)"
+    rf"((?:;[A-Za-z0-9\-]++(?:={_PARAMETER})?)*)"
 )
 _TEL_VISUAL = str.maketrans("", "", "-.()")
 _TEL_IDENTITY = ("ext", "isub", "phone-context")

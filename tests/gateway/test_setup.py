@@ -95,6 +95,49 @@ class RefusedTests(SetupTestCase):
         self.assertEqual(len(bob.requests("INVITE")), 2)
         self.town.check_settled(self, sessions=1)
 
+    def test_the_invite_may_go_as_far_as_the_message_could(self) -> None:
+        """Its Max-Forwards is the MESSAGE's less one; RFC 3261 §16.6."""
+        for value, carried in (("70", 69), ("1", 0), (None, 70)):
+            self.found(Town())
+            bob = Wire(self.town, "bob", "192.0.2.2", 486)
+            self.assertEqual(self.send_with_hops(bob.uri, value), 202)
+            (invite,) = bob.requests("INVITE")
+            self.assertEqual(invite.max_forwards, carried)
+
+    def send_with_hops(self, to: str, value: str | None) -> int:
+        """Alice sends a MESSAGE with this Max-Forwards; the status that it gets."""
+        request = self.alice.make("MESSAGE", to, b"hi", "text/plain")
+        request.headers.remove("Max-Forwards")
+        if value is not None:
+            request.headers.add("Max-Forwards", value)
+        return self.alice.ask(request).status
+
+    def test_a_message_that_may_go_no_further(self) -> None:
+        """It can't cause an INVITE, but goes over a session that there is."""
+        bob = WireMsrp(self.town, "bob", "192.0.2.2")
+        self.assertEqual(self.send_with_hops(bob.uri, "0"), 483)
+        self.assertEqual(bob.requests("INVITE"), [])
+        self.send()
+        self.town.run(0.5)
+        self.assertEqual(self.send_with_hops(bob.uri, "0"), 200)
+
+    def test_an_invite_that_comes_back_to_us(self) -> None:
+        """A proxy takes Bob for one without MSRP: no call with ourselves."""
+        bob = Wire(self.town, "bob", "192.0.2.2", 0)
+        bob.on_request = lambda request: self.send_back(bob, request)
+        self.assertEqual(self.send(), 202)
+        self.town.run(0.5)
+        self.check_failed(482, "Loop Detected")
+
+    def send_back(self, proxy: Wire, request: Request) -> None:
+        """What a proxy does: its Via on top, and the response without it."""
+        if request.method == "ACK":
+            return
+        request.headers.insert_first("Via", f"SIP/2.0/UDP {proxy.host}:5060;branch=z9hG4bKp")
+        response = proxy.ask(request)
+        response.headers.remove_first("Via")
+        proxy.write(response)
+
     def test_the_invite(self) -> None:
         """From, To and request URI are the policy's; the offer is ours."""
         bob = Wire(self.town, "bob", "192.0.2.2", 486)
