@@ -4,8 +4,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.msrp.support import Listener, Rig
 
-OFFER_WITHOUT_MSRP = b"v=0\r\no=- 1 1 IN IP4 a\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n"
-
 
 class SessionTestCase(SynchronousTestCase):
     """A session that is up, its peer having connected."""
