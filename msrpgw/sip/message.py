@@ -238,15 +238,19 @@ class Message:
             if name != "Content-Length"
         ]
         text = f"{self.start_line()}\r\n{''.join(lines)}Content-Length: {len(self.body)}\r\n\r\n"
-        wanted = len(lines) + 3
-        if text.count("\n") != wanted or text.count("\r") != wanted:
-            raise RenderError("CR or LF in a header value")
-        if "\0" in text and _BARE_NUL.search(text):
-            raise RenderError("NUL in a header value")
-        try:
-            return text.encode("utf-8", "surrogateescape") + self.body
-        except UnicodeEncodeError:
-            raise RenderError("a header value is not Unicode text") from None
+        return _encode(text, len(lines) + 3) + self.body
+
+
+def _encode(text: str, lines: int) -> bytes:
+    """The octets of a head that must have so many lines.  Raises RenderError."""
+    if text.count("\n") != lines or text.count("\r") != lines:
+        raise RenderError("CR or LF in a header value")
+    if "\0" in text and _BARE_NUL.search(text):
+        raise RenderError("NUL in a header value")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise RenderError("a header value is not Unicode text") from None
 
 
 class Request(Message):
@@ -286,29 +290,19 @@ class Request(Message):
         ``to_tag`` is added to To unless it has a tag.  ``headers`` follow the copied ones.
         What the request lacks is left out: it may be one that is being refused for that.
         """
-        own = self.headers
-        items = [("Via", value) for value in own.get_all("Via")]
-        first = own.firsts()
-        for name, key in _COPIED:
-            value = first.get(key)
-            if value is not None:
-                if name == "To" and to_tag:
-                    value = self._tagged(value, to_tag)
-                items.append((name, value))
-        if status == 100 and "Timestamp" in own:  # §8.2.6.1
-            items.append(("Timestamp", self._value("Timestamp")))
-        for name, value in headers:
-            items.append((canonical_name(name), value))
-        return Response(
+        return Reply(
+            self,
             status,
             REASONS.get(status, "Unknown") if reason is None else reason,
-            Headers.indexed(items, None, {}, {}),
+            to_tag,
+            [(canonical_name(name), value) for name, value in headers],
             body,
         )
 
-    def _tagged(self, value: str, tag: str) -> str:
+    def tagged(self, value: str, tag: str | None) -> str:
+        """The value of To for a response that brings ``tag``, unless it has one."""
         try:
-            return value if self.to.tag else f"{value};tag={tag}"
+            return value if not tag or self.to.tag else f"{value};tag={tag}"
         except SipSyntaxError:
             return value  # malformed: it goes back as it came
 
@@ -340,3 +334,68 @@ class Response(Message):
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason!r}>"
+
+
+class Reply(Response):
+    """A response of our own to a request.
+
+    Most are written once and never looked into: its header fields are made when asked for.
+    """
+
+    __slots__ = ("_headers", "_own", "_request", "_to_tag")
+
+    def __init__(
+        self,
+        request: Request,
+        status: int,
+        reason: str,
+        to_tag: str | None,
+        own: list[tuple[str, str]],
+        body: bytes,
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.body = body
+        self.local = False
+        self._request = request
+        self._to_tag = to_tag
+        self._own = own  # fields that follow the copied ones
+        self._headers: Headers | None = None
+
+    @property
+    def headers(self) -> Headers:  # type: ignore[override]
+        """What it has from the request (§8.2.6.2), and its own."""
+        found = self._headers
+        if found is None:
+            request = self._request
+            first = request.headers.firsts()
+            items = [("Via", value) for value in request.headers.get_all("Via")]
+            for name, key in _COPIED:
+                value = first.get(key)
+                if value is not None:
+                    tagged = key == "to"
+                    items.append((name, request.tagged(value, self._to_tag) if tagged else value))
+            if self.status == 100 and "timestamp" in first:  # §8.2.6.1
+                items.append(("Timestamp", first["timestamp"]))
+            found = self._headers = Headers.indexed([*items, *self._own], None, {}, {})
+        return found
+
+    def render(self) -> bytes:
+        """The response as it goes onto the wire.  Raises RenderError as all messages do."""
+        if self._headers is not None or self.status == 100:
+            return super().render()
+        request, own, body = self._request, self._own, self.body
+        first = request.headers.firsts()
+        vias = request.headers.get_all("Via")
+        via = "\r\nVia: ".join(vias)
+        more = "".join([f"{name}: {value}\r\n" for name, value in own])
+        try:
+            text = (
+                f"SIP/2.0 {self.status} {self.reason}\r\nVia: {via}\r\n"
+                f"From: {first['from']}\r\nTo: {request.tagged(first['to'], self._to_tag)}\r\n"
+                f"Call-ID: {first['call-id']}\r\nCSeq: {first['cseq']}\r\n"
+                f"{more}Content-Length: {len(body)}\r\n\r\n"
+            )
+        except KeyError:  # refused for what it lacks
+            return super().render()
+        return _encode(text, 7 + len(vias) + len(own)) + body
