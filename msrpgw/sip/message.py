@@ -136,12 +136,13 @@ class Message:
 
     def replace_via(self, via: Via) -> None:
         """Put ``via`` in the place of the topmost Via value."""
-        value = self._value("Via")
+        headers = self.headers
+        value = headers.firsts()["via"]
         text = via.render()
         if "," in value:
             text = ", ".join([text, *split_list(value)[1:]])
-        self.headers.replace_first("Via", text)
-        self.headers.typed["via"] = via
+        headers.replace_first("Via", text)
+        headers.typed["via"] = via
 
     @property
     def vias(self) -> list[Via]:
