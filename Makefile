@@ -19,7 +19,8 @@ run: $(RUNTIME) ## run the gateway on loopback with etc/msrpgw.toml
 	@echo '    $(BIN)/msrpgw-ua page --me sip:alice@127.0.0.1:6060 --peer sip:bob@127.0.0.1:6070'
 	@echo 'The first is an MSRP user, the second has only SIP MESSAGE.  Ctrl-C stops the gateway.'
 	@echo
-	@exec $(BIN)/twistd -n --pidfile= msrpgw --config etc/msrpgw.toml
+	@mkdir -p state
+	@exec $(BIN)/twistd -n --pidfile= msrpgw --config etc/msrpgw.toml --state-dir state
 
 demo: $(RUNTIME) ## let two users converse through a gateway and show the message ladder
 	@$(BIN)/python -m msrpgw.ua.demo
@@ -51,7 +52,7 @@ news: $(DEVELOPMENT) ## show what the fragments in newsfragments/ add to the cha
 	@$(BIN)/towncrier build --draft --version next
 
 clean: ## remove what make made, the virtual environment included
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .mypy_cache .ruff_cache \
+	rm -rf $(VENV) state build dist *.egg-info _trial_temp* .coverage .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis twisted/plugins/dropin.cache
 
 $(RUNTIME): requirements.lock setup.cfg pyproject.toml tools/install

@@ -18,11 +18,13 @@ import msgspec
 from msrpgw import checks
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.settings import (
+    DeliverySettings,
     EventSettings,
     GatewaySettings,
     NoticeSettings,
     PolicySettings,
 )
+from msrpgw.journal.settings import JournalSettings
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sources import SecuritySettings
@@ -48,6 +50,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sip: SipSettings = SipSettings()
     msrp: MsrpSettings = MsrpSettings()
     gateway: GatewaySettings = GatewaySettings()
+    delivery: DeliverySettings = DeliverySettings()
+    journal: JournalSettings = JournalSettings()
     policy: PolicySettings = PolicySettings()
     notice: NoticeSettings = NoticeSettings()
     events: EventSettings = EventSettings()

@@ -17,6 +17,10 @@ class ConfigError(MsrpgwError):
         self.problems = problems
 
 
+class JournalError(MsrpgwError):
+    """The journal can't be used as it is; the text says what to do about it."""
+
+
 class SipError(MsrpgwError):
     """A SIP request that is answered with an error (RFC 3261 §21)."""
 

@@ -4,9 +4,21 @@ A plugin author imports this module and ``msrpgw.types``, nothing else.  Plugins
 ``twisted.plugin`` in the package ``twisted.plugins`` and used when the configuration names them.
 """
 
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from msrpgw.types import Event, Refusal, RequestFacts, Route
+from msrpgw.types import (
+    Event,
+    JournalContents,
+    JournalDialog,
+    JournalEntry,
+    Outcome,
+    Refusal,
+    RequestFacts,
+    Route,
+)
 
 
 class IPolicy(Interface):
@@ -55,3 +67,40 @@ class IEventSinkPlugin(Interface):
 
         Raises ValueError, saying which option is wrong, to stop the start-up.
         """
+
+
+class IJournal(Interface):
+    """Keeps the messages in our custody where a crash does not reach them.
+
+    No method waits for a disk.  Only ``put`` tells when it is done; what else it is told may
+    reach the disk a little later, and a crash in between repeats a message, never loses one.
+    """
+
+    durable: bool = Attribute("Whether what is kept outlives the process.")
+    healthy: bool = Attribute("Whether the latest attempt to write succeeded.")
+
+    def open(found: Callable[[JournalContents], None]) -> None:
+        """Begin.  Called once, before anything listens.
+
+        ``found`` is told, once, what an earlier process left: before this returns, or later if
+        it can't be read yet.  Raises JournalError when there is no use in starting.
+        """
+
+    def put(entry: JournalEntry, on_saved: Callable[[bool], None]) -> None:
+        """Keep an entry: a new one, or a changed one in place of the one with its id.
+
+        ``on_saved`` is called once: True when it is on disk, False when it can't be had there.
+        It may be called before this returns.
+        """
+
+    def end(id: str, outcome: Outcome) -> None:
+        """A message has its outcome: it is delivered no more, and its id remembered a while."""
+
+    def put_dialog(dialog: JournalDialog) -> None:
+        """Keep a dialog, in place of the one with its Call-ID."""
+
+    def end_dialog(call_id: str) -> None:
+        """A dialog is over."""
+
+    def close() -> Deferred[None]:
+        """Write what is still to be written, and end; fires when all is done."""

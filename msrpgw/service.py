@@ -1,33 +1,41 @@
 """The only wiring: builds the objects of all rooms, starts and stops them in order.
 
-    start:  state directory ─► MSRP listens ─► gateway takes requests ─► SIP listens
-    stop:   gateway ends its sessions (BYE) ─► MSRP closes ─► SIP closes
+    start:  journal opens ─► MSRP listens ─► gateway takes requests ─► SIP listens
+    stop:   gateway ends its sessions (BYE) ─► MSRP closes ─► SIP closes ─► journal closes
 
 SIP comes last and goes last: no request arrives that could not be served, and the BYEs and
-their answers get through.
+their answers get through.  The journal spans all of it.
 """
 
 import os
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTCP, IReactorTime
 from twisted.logger import Logger
 
 from msrpgw import __version__
 from msrpgw.config import Config
-from msrpgw.errors import MsrpgwError
+from msrpgw.errors import JournalError, MsrpgwError
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.gateway import Gateway
+from msrpgw.interfaces import IJournal
+from msrpgw.journal.memory import MemoryJournal
+from msrpgw.journal.sqlite import SqliteJournal
+from msrpgw.journal.store import FILE_NAME, Store
+from msrpgw.journal.worker import ThreadWorker
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.plugins import build_policy, build_sinks
 from msrpgw.randomness import Randomness
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sources import TrustedSources
+from msrpgw.state import load_key
 from msrpgw.timers import Timers
+from msrpgw.types import JournalContents
 
 _log = Logger()
 
@@ -75,6 +83,12 @@ class MsrpSide(Protocol):
 class Middle(Protocol):
     """What the service needs of a Gateway."""
 
+    def use_key(self, key: bytes) -> None:
+        """Make Message-IDs with this key."""
+
+    def resume(self, contents: JournalContents) -> None:
+        """Go on with what an earlier process left."""
+
     def start(self) -> None:
         """Take requests."""
 
@@ -87,18 +101,34 @@ class GatewayService(Service):
 
     name = "msrpgw"
 
-    def __init__(self, sip: SipSide, msrp: MsrpSide, gateway: Middle, config: Config) -> None:
+    def __init__(
+        self,
+        sip: SipSide,
+        msrp: MsrpSide,
+        gateway: Middle,
+        journal: IJournal,
+        config: Config,
+        random: Callable[[int], bytes],
+    ) -> None:
         self._sip = sip
         self._msrp = msrp
         self._gateway = gateway
+        self._journal = journal
         self._config = config
+        self._random = random
 
     def startService(self) -> None:
         """Start all, and say what listens where.  Raises StartError, all stopped again."""
-        self._check_state_directory(self._config.state.directory)
-        self._listen("MSRP", "[msrp] listen", (self._config.msrp.listen,), self._msrp.listen)
-        self._gateway.start()
+        directory = self._config.state.directory
+        self._check_state_directory(directory)
         try:
+            self._gateway.use_key(load_key(directory, self._random))
+            self._journal.open(self._gateway.resume)
+        except JournalError as error:
+            self._fail(str(error))
+        try:
+            self._listen("MSRP", "[msrp] listen", (self._config.msrp.listen,), self._msrp.listen)
+            self._gateway.start()
             self._listen("SIP", "[sip] listen", self._config.sip.listen, self._sip.start)
         except StartError:
             self._stopping()
@@ -110,10 +140,11 @@ class GatewayService(Service):
             sip=", ".join(self._sip.addresses()),
             msrp=self._msrp.address,
         )
-        _log.info(
-            "custody is in memory only: messages answered 202 that still wait for their receiver"
-            " are lost when this process ends"
-        )
+        if not self._journal.durable:
+            _log.warn(
+                "the journal is in memory only: messages answered 202 that still wait for their"
+                " receiver are lost when this process ends"
+            )
 
     def stopService(self) -> Deferred[None]:
         """Stop all.  Fires when nothing is left; a step that fails does not stop the next."""
@@ -125,11 +156,12 @@ class GatewayService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        grace = self._config.gateway.grace
+        grace = self._config.gateway.shutdown_grace
         steps: tuple[tuple[str, Callable[[], Deferred[None]]], ...] = (
             ("gateway", lambda: self._gateway.stop(grace)),
             ("MSRP", self._msrp.close),
             ("SIP", self._sip.stop),
+            ("journal", self._journal.close),
         )
         for room, stop in steps:
             try:
@@ -161,11 +193,24 @@ class GatewayService(Service):
         raise StartError(reason)
 
 
+def make_journal(config: Config, reactor: IReactorTCP, timers: Timers) -> IJournal:
+    """The journal that the configuration asks for, not open yet."""
+    if config.journal.backend == "memory":
+        return MemoryJournal(config.journal)
+    file = Store(os.path.join(config.state.directory, FILE_NAME))
+    worker = ThreadWorker(IReactorFromThreads(reactor))
+    return SqliteJournal(file, worker, timers, config.journal, time.time)
+
+
 def make_service(
-    config: Config, reactor: IReactorTCP, random: Callable[[int], bytes] | None = None
+    config: Config,
+    reactor: IReactorTCP,
+    random: Callable[[int], bytes] | None = None,
+    journal: IJournal | None = None,
 ) -> GatewayService:
     """Build everything that the configuration asks for.  Nothing listens before the start.
 
+    ``journal``: in place of the configuration's.
     Raises ConfigError for a plugin or template that can't be used.
     """
     random = random or Randomness()
@@ -177,16 +222,20 @@ def make_service(
     agent.accept_types = ["application/sdp", *texts]
     endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted)
     hub = EventHub()
+    journal = journal or make_journal(config, reactor, timers)
     gateway = Gateway(
         agent,
         endpoint,
         timers,
         config.gateway,
+        config.delivery,
         config.notice,
         build_policy(config.policy),
+        journal,
         hub,
-        random,
+        random=random,
+        now=time.time,
     )
     for sink in build_sinks(config.events, gateway):
         hub.add(sink)
-    return GatewayService(agent, endpoint, gateway, config)
+    return GatewayService(agent, endpoint, gateway, journal, config, random)

@@ -69,6 +69,17 @@ class RequestFacts(msgspec.Struct, frozen=True):
         return None
 
 
+class Parties(msgspec.Struct, frozen=True):
+    """From, To and request URI of requests that belong together.
+
+    Of MESSAGEs to a page user: ``from_uri`` is the MSRP user, ``to_uri`` the page user.
+    """
+
+    from_uri: str
+    to_uri: str
+    ruri: str
+
+
 class Route(msgspec.Struct, frozen=True):
     """A policy's answer: where a request belongs and how the other side is called.
 
@@ -81,6 +92,14 @@ class Route(msgspec.Struct, frozen=True):
     to_uri: str
     ruri: str
     content_types: tuple[str, ...] = ("text/plain",)  #: what the MSRP user may send us
+    #: of an INVITE's route: every hop to the page user takes large MESSAGEs over TCP, none over
+    #: UDP (RFC 3428 §8)
+    congestion_safe: bool = False
+
+    @property
+    def parties(self) -> Parties:
+        """From, To and request URI together."""
+        return Parties(self.from_uri, self.to_uri, self.ruri)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -99,6 +118,7 @@ class Message(msgspec.Struct, frozen=True):
     body: bytes
     received_at: float  #: seconds, on the gateway's monotonic clock
     call_id: str = ""  #: of the MESSAGE that brought it; empty when a SEND did
+    lifetime: float = 0.0  #: seconds that its sender gives it (Expires); 0: no limit
 
 
 class OutcomeKind(enum.Enum):
@@ -118,11 +138,64 @@ class Outcome(msgspec.Struct, frozen=True):
     kind: OutcomeKind
     status: int  #: SIP status when the message went to a page user, else MSRP status; 0: none came
     reason: str = ""
+    setup: int = 0  #: SIP status that the call to the MSRP user failed with; 0: not for that
+    retry_after: float = 0.0  #: seconds that the far side asks us to wait; 0: it did not
 
     @property
     def ok(self) -> bool:
         """Whether the receiver has the message, as far as anybody can tell."""
         return self.kind is OutcomeKind.DELIVERED
+
+
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A message in our custody, with all that delivering it takes in another process.
+
+    Times are seconds since the epoch.
+    """
+
+    id: str  #: to the MSRP user: its Message-ID; to the page user: Call-ID of its MESSAGE
+    direction: Direction
+    key: str  #: of its gateway session
+    message_id: str
+    content_type: str
+    body: bytes
+    page_uri: str  #: the page user
+    msrp_uri: str  #: the MSRP user
+    #: From, To and request URI of what carries it on: the call to be made, or the MESSAGE
+    from_uri: str
+    to_uri: str
+    ruri: str
+    content_types: tuple[str, ...] = ()  #: what the MSRP user of that call may send
+    congestion_safe: bool = False  #: whether its MESSAGE may be of any size (RFC 3428 §8)
+    received_at: float
+    expires_at: float
+    #: of the MESSAGE: the same on each attempt, but for branch, and CSeq after a refusal
+    from_tag: str = ""
+    cseq: int = 1
+    branch: str = ""
+    sent_at: float = 0.0  #: when it first went out with this branch; 0: not known to have
+    part: int = 0  #: how many MESSAGEs of a text in several have arrived
+    parts: int = 1
+
+
+class JournalDialog(msgspec.Struct, frozen=True, kw_only=True):
+    """A dialog with an MSRP user: what a BYE takes in another process (RFC 3261 §12)."""
+
+    key: str  #: of its gateway session
+    call_id: str
+    local: str  #: value of From in our requests, tag included
+    remote: str  #: value of To in our requests, tag included
+    target: str  #: URI that requests go to
+    routes: tuple[str, ...]  #: values of Route, first to visit comes first
+    cseq: int  #: number of our last request
+
+
+class JournalContents(msgspec.Struct, frozen=True, kw_only=True):
+    """What an earlier process left behind."""
+
+    entries: tuple[JournalEntry, ...] = ()  #: in the order in which custody was taken
+    dialogs: tuple[JournalDialog, ...] = ()
+    ended: tuple[str, ...] = ()  #: ids of messages that ended lately
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ carries what was sent.
 """
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -88,7 +89,22 @@ class Network:
         self.delay = 0.0  # seconds that a datagram or a TCP segment takes
         self.udp: dict[tuple[str, int], FakeUdpPort] = {}
         self.tcp: dict[tuple[str, int], FakeTcpPort] = {}
+        self.calls: dict[str, weakref.WeakSet[Any]] = {}  # by address: what a host still does
         self._ports = itertools.count(40000)
+
+    def kill(self, address: str) -> None:
+        """A host's process ends, without a chance to do anything about it."""
+        for call in list(self.calls.pop(address, ())):
+            if call.active():
+                call.cancel()
+        for ports in (self.udp, self.tcp):
+            for where in [each for each in ports if each[0] == address]:
+                del ports[where]  # type: ignore[attr-defined]
+        for ends in self.connections:
+            for end in ends:
+                if end.host.host == address and not end.lost:
+                    end.lost = True
+                    self.clock.callLater(0, end.other._end, ConnectionLost())
 
     def host(self, address: str = "127.0.0.1") -> "Host":
         """A reactor whose connections come from this address."""
@@ -133,9 +149,14 @@ class Host:
         self.network = network
         self.address = address
         self.seconds = network.clock.seconds
-        self.callLater = network.clock.callLater
         self.getDelayedCalls = network.clock.getDelayedCalls
         self.nameResolver = _Resolver(network)
+
+    def callLater(self, delay: float, func: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call something later, unless the host is dead by then."""
+        call = self.network.clock.callLater(delay, func, *args, **kwargs)
+        self.network.calls.setdefault(self.address, weakref.WeakSet()).add(call)
+        return call
 
     def installNameResolver(self, resolver: Any) -> Any:
         """Use another resolver."""

@@ -59,9 +59,13 @@ def make_agent(
     port: int = 5060,
     *,
     allow_source: Callable[[str], bool] = lambda address: True,
+    life: int = 1,
     **settings: Any,
 ) -> UserAgent:
-    """A user agent on the network, started: UDP and TCP unless ``listen`` says otherwise."""
+    """A user agent on the network, started: UDP and TCP unless ``listen`` says otherwise.
+
+    ``life``: which of several processes one after the other it is.
+    """
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     settings.setdefault("listen", (f"udp:{where}", f"tcp:{where}"))
     host = network.host(address)
@@ -69,7 +73,7 @@ def make_agent(
         host,
         Timers(host),
         SipSettings(**settings),
-        CountingRandom(f"{address}:{port}"),
+        CountingRandom(f"{address}:{port}/{life}"),
         allow_source=allow_source,
     )
     agent.start()

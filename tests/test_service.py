@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
@@ -11,10 +12,14 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.logger import formatEvent as format_event
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpgw.config import Config, Overrides, load
+from msrpgw.config import Config, Overrides, StateSettings, load
+from msrpgw.errors import JournalError
 from msrpgw.gateway.settings import GatewaySettings
+from msrpgw.journal.memory import MemoryJournal
+from msrpgw.journal.settings import JournalSettings
 from msrpgw.service import GatewayService, StartError, make_service
 from msrpgw.sip.settings import SipSettings
+from msrpgw.types import JournalContents
 
 OPTIONS = (
     b"OPTIONS sip:gw@127.0.0.1 SIP/2.0\r\n"
@@ -54,6 +59,8 @@ class Rooms:
         self.calls: list[str] = []
         self.results: dict[str, Deferred[None]] = {}
         self.refused: dict[str, CannotListenError] = {}
+        self.durable = False
+        self.journal_error = ""
 
     def call(self, name: str) -> None:
         self.calls.append(name)
@@ -96,11 +103,39 @@ class Msrp:
         return self.rooms.ask("msrp close")
 
 
+class Journal(MemoryJournal):
+    """The journal."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        super().__init__(JournalSettings())
+        self.rooms = rooms
+
+    @property
+    def durable(self) -> bool:
+        """As the test says."""
+        return self.rooms.durable
+
+    def open(self, found: Callable[[JournalContents], None]) -> None:
+        self.rooms.call("journal open")
+        if self.rooms.journal_error:
+            raise JournalError(self.rooms.journal_error)
+        found(JournalContents())
+
+    def close(self) -> Deferred[None]:
+        return self.rooms.ask("journal close")
+
+
 class Middle:
     """The gateway."""
 
     def __init__(self, rooms: Rooms) -> None:
         self.rooms = rooms
+
+    def use_key(self, key: bytes) -> None:
+        self.rooms.call("gateway key")
+
+    def resume(self, contents: JournalContents) -> None:
+        self.rooms.call("gateway resume")
 
     def start(self) -> None:
         self.rooms.call("gateway start")
@@ -127,16 +162,23 @@ class ServiceCase(SynchronousTestCase):
 class OrderTests(ServiceCase):
     """Starting and stopping, with rooms that only record."""
 
-    STOP = ("gateway stop 7", "msrp close", "sip stop")
+    START = ("gateway key", "journal open", "gateway resume", "msrp listen", "gateway start")
+    STOP = ("gateway stop 7", "msrp close", "sip stop", "journal close")
 
     def setUp(self) -> None:
         super().setUp()
         self.rooms = Rooms()
+        directory = self.mktemp()
+        os.mkdir(directory)
         self.service = GatewayService(
             Sip(self.rooms),
             Msrp(self.rooms),
             Middle(self.rooms),
-            Config(gateway=GatewaySettings(grace=7)),
+            Journal(self.rooms),
+            Config(
+                gateway=GatewaySettings(shutdown_grace=7), state=StateSettings(directory=directory)
+            ),
+            bytes,
         )
 
     def refuse(self, name: str, error: OSError) -> None:
@@ -145,7 +187,7 @@ class OrderTests(ServiceCase):
 
     def test_start(self) -> None:
         self.service.startService()
-        self.assertEqual(self.rooms.calls, ["msrp listen", "gateway start", "sip start"])
+        self.assertEqual(self.rooms.calls, [*self.START, "sip start"])
         self.assertTrue(self.service.running)
 
     def test_ready_line(self) -> None:
@@ -155,7 +197,23 @@ class OrderTests(ServiceCase):
             r"^msrpgw [\d.]+ is ready: SIP on udp:127\.0\.0\.1:5060, tcp:127\.0\.0\.1:5060; "
             r"MSRP on 127\.0\.0\.1:2855$",
         )
-        self.assertIn("custody is in memory only", self.lines[1])
+        self.assertIn("the journal is in memory only", self.lines[1])
+
+    def test_durable(self) -> None:
+        """Then nothing is to be said."""
+        self.rooms.durable = True
+        self.service.startService()
+        self.assertEqual(len(self.lines), 1)
+
+    def test_journal_in_use(self) -> None:
+        """Nothing listens."""
+        self.rooms.journal_error = "journal.db is in use by another process"
+        with self.assertRaises(StartError):
+            self.service.startService()
+        self.assertEqual(
+            self.lines, ["msrpgw can't start: journal.db is in use by another process"]
+        )
+        self.assertEqual(self.rooms.calls, ["gateway key", "journal open"])
 
     def test_stop(self) -> None:
         self.service.startService()
@@ -198,7 +256,7 @@ class OrderTests(ServiceCase):
         )
         self.assertEqual(self.levels, [LogLevel.critical])
         self.assertEqual(caught.exception.code, 1)
-        self.assertEqual(self.rooms.calls, ["msrp listen"])
+        self.assertEqual(self.rooms.calls, [*self.START[:-1], *self.STOP])
         self.assertFalse(self.service.running)
 
     def test_sip_port_in_use(self) -> None:
@@ -210,9 +268,7 @@ class OrderTests(ServiceCase):
             "SIP can't listen on udp:127.0.0.1:5060 or tcp:127.0.0.1:5060: Address already in use",
             self.lines[0],
         )
-        self.assertEqual(
-            self.rooms.calls, ["msrp listen", "gateway start", "sip start", *self.STOP]
-        )
+        self.assertEqual(self.rooms.calls, [*self.START, "sip start", *self.STOP])
 
     def test_start_error_is_told_to_twistd_and_ends_quietly(self) -> None:
         error = StartError("reason")
@@ -229,7 +285,10 @@ class StateDirectoryTests(ServiceCase):
     def start(self, directory: str) -> None:
         rooms = Rooms()
         config = load(None, Overrides(state_dir=directory))
-        GatewayService(Sip(rooms), Msrp(rooms), Middle(rooms), config).startService()
+        service = GatewayService(
+            Sip(rooms), Msrp(rooms), Middle(rooms), Journal(rooms), config, bytes
+        )
+        service.startService()
 
     def test_writable(self) -> None:
         directory = self.mktemp()
@@ -254,7 +313,13 @@ class WiringTests(ServiceCase):
     def setUp(self) -> None:
         super().setUp()
         self.reactor = MemoryReactorClock()
-        config = Config(sip=SipSettings(listen=("tcp:127.0.0.1:5060",)))
+        directory = self.mktemp()
+        os.mkdir(directory)
+        config = Config(
+            sip=SipSettings(listen=("tcp:127.0.0.1:5060",)),
+            journal=JournalSettings(backend="memory"),
+            state=StateSettings(directory=directory),
+        )
         self.service = make_service(config, self.reactor, bytes)
 
     def exchange(self, port: int, peer: str, data: bytes) -> bytes:

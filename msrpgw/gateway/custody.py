@@ -1,157 +1,470 @@
 """Custody: who has a message, and what its sender is told when.
 
     MESSAGE in, leg up      ──outcome within hold_message──► 200, or the refusal
-                            ──hold over, or a relay has it─► 202, told by a notice if it fails
-    MESSAGE in, leg not up  ───────────────────────────────► 202 at once
+                            ──hold over, or a relay has it─► journal ─► 202
+    MESSAGE in, leg not up  ───────────────────────────────► journal ─► 202
     SEND in                 ──outcome within hold_send─────► MSRP 200 and REPORT
-                            ──hold over────────────────────► MSRP 200, REPORT with the outcome
+                            ──hold over, or no 200 is owed─► journal ─► MSRP 200
 
-A 202, or a 200 to a SEND without the page user's answer, rests on this process's memory: there is
-no journal yet.  Pure: events and timers in; answers and outcomes out.
+While its sender still waits, a message's failure is its sender's to deal with: told at once.  What
+the journal has is tried again as long as that may help, and then its one outcome is told: to the
+MESSAGE side by a notice, to the MSRP side by a REPORT.  What the journal can't have stays its
+sender's: what waits is refused, what is on the wire keeps waiting for its outcome.
+
+Pure: events and timers in; answers, journal entries and outcomes out.
 """
 
+import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
-from msrpgw.gateway.settings import GatewaySettings
-from msrpgw.gateway.status import msrp_to_sip, sip_to_msrp
-from msrpgw.timers import DelayLine, Timer, Timers
-from msrpgw.types import Message, Outcome, OutcomeKind
+import msgspec
 
-#: answers a MESSAGE with status, reason phrase and headers
-Answer = Callable[[int, str, Iterable[tuple[str, str]]], object]
+from msrpgw.gateway.items import (
+    Answer,
+    HeldSend,
+    Item,
+    Keeper,
+    PageCall,
+    PageItem,
+    SendItem,
+    page_entry,
+    restore,
+    send_entry,
+)
+from msrpgw.gateway.settings import DeliverySettings, GatewaySettings
+from msrpgw.gateway.status import msrp_to_sip, setup_to_sip, sip_to_msrp
+from msrpgw.interfaces import IJournal
+from msrpgw.timers import DelayLine, Timer, Timers
+from msrpgw.types import JournalEntry, Message, Outcome, OutcomeKind, Parties, Route
+
+#: seconds in which a transaction of the other side may live: 64 * T1 (RFC 3261 §17.1.2.2)
+TRANSACTION_LIFETIME = 32.0
+
+#: seconds that a journaled MESSAGE is remembered after its end, for late retransmissions
+REMEMBERED = 300.0
+
+#: most of them
+MOST_REMEMBERED = 100_000
+
+#: seconds from one look for messages whose time is over to the next
+SWEEP = 60.0
 
 _NO_HEADERS: tuple[tuple[str, str], ...] = ()
-
-
-class HeldSend(Protocol):
-    """A message that came by SEND and whose answer is held."""
-
-    def accept(self) -> None:
-        """Answer 200, where it is owed."""
-
-    def report(self, status: int, comment: str = "") -> None:
-        """REPORT the end result, where it is wanted."""
+_RETRY_AFTER = (("Retry-After", "10"),)
+_EXPIRED = Outcome(OutcomeKind.EXPIRED, 0, "Its time is over")
+_NOT_SAVED = Outcome(OutcomeKind.DROPPED, 0, "The journal can't take it now")
 
 
 class Custodian(Protocol):
-    """Who hears the end of every message: the gateway."""
+    """Who carries out what custody decides: the gateway."""
 
-    def message_ended(self, message: Message, outcome: Outcome) -> None:
-        """A message that was accepted has its one outcome."""
+    def message_ended(self, item: Item, outcome: Outcome) -> None:
+        """A message has its one outcome."""
 
-    def failed_after_accept(self, context: object, message: Message, outcome: Outcome) -> None:
+    def failed_after_accept(self, item: PageItem, outcome: Outcome) -> None:
         """A MESSAGE that was answered 202 can't be delivered: its sender must be told."""
 
+    def try_again(self, item: Item, outcome: Outcome) -> None:
+        """A message of ours could not be delivered for now."""
 
-class PageItem:
-    """One MESSAGE on its way to the MSRP user.  Made by Custody, carried by the session."""
+    def withdraw(self, item: Item) -> bool:
+        """Stop delivering a message that only waits.  False when it is on the wire."""
 
-    __slots__ = ("answer", "context", "ended", "message")
-
-    def __init__(self, answer: Answer, message: Message, context: object) -> None:
-        self.answer: Answer | None = answer  #: None once the MESSAGE was answered
-        self.message = message
-        self.context = context
-        self.ended = False
-
-
-class SendItem:
-    """One SEND's message on its way to the page user."""
-
-    __slots__ = ("ended", "held", "message", "timer")
-
-    def __init__(self, held: HeldSend, message: Message) -> None:
-        self.held = held
-        self.message = message
-        self.ended = False
-        self.timer: Timer | None = None
-
-    def hold_over(self) -> None:
-        """The page user took longer than the MSRP sender can wait."""
-        self.timer = None
-        self.held.accept()
+    def all_saved(self) -> None:
+        """The journal has all that it was given."""
 
 
 class Custody:
-    """Decides about answers.  One for the gateway.
+    """Decides about answers, attempts and ends.  One for the gateway.
 
-    Invariant: each item gets exactly one answer and exactly one outcome.
+    Invariants: each item gets exactly one answer and exactly one outcome; no positive answer
+    precedes the receiver's or the journal's.
     """
 
-    def __init__(self, timers: Timers, settings: GatewaySettings, custodian: Custodian) -> None:
+    def __init__(
+        self,
+        timers: Timers,
+        settings: GatewaySettings,
+        delivery: DeliverySettings,
+        journal: IJournal,
+        custodian: Custodian,
+        *,
+        new_call: Callable[[], PageCall],
+        now: Callable[[], float],
+    ) -> None:
+        """``new_call`` makes up ids for a MESSAGE; ``now`` gives seconds since the epoch."""
         self._timers = timers
         # All wait equally long, and nearly all are answered before: no timer for each.
-        self._held = DelayLine(timers, settings.hold_message, self.accepted)
+        self._held = DelayLine(timers, settings.hold_message or 0.3, self.take_over)
         self._hold_message = settings.hold_message
         self._hold_send = settings.hold_send
+        self._ttl = delivery.message_ttl
+        self._retry_sip = frozenset(delivery.retry_sip)
+        self._retry_msrp = frozenset(delivery.retry_msrp)
+        self._journal = journal
         self._custodian = custodian
+        self._new_call = new_call
+        self._now = now
+        self._numbers = 0
+        self._saving = 0
+        self._stopping = False
+        self._holding: dict[SendItem, None] = {}
+        self._ours: dict[str, Item] = {}  # by id; being saved, or saved
+        self._lately: set[str] = set()  # ids of MESSAGEs that were ours
+        self._forgetting = DelayLine(timers, REMEMBERED, self._lately.discard)
+        self._sweeping: Timer | None = None
         self.repeated_outcomes = 0  #: of messages that had their one already; a bug when not 0
 
-    def message_in(self, answer: Answer, message: Message, live: bool, context: object) -> PageItem:
-        """Take a MESSAGE.  ``live``: it can be sent at once, so its answer may wait.
+    # MESSAGEs
 
-        ``context`` comes back when its sender must be told of a failure after a 202.
-        """
-        item = PageItem(answer, message, context)
-        if live and self._hold_message:
-            self._held.push(item)
+    def message_in(
+        self, answer: Answer, message: Message, route: Route, parties: Parties
+    ) -> PageItem:
+        """Take a MESSAGE; ``hold`` follows when it is on its way."""
+        self._numbers += 1
+        return PageItem(answer, message, route, parties, self._numbers)
+
+    def hold(self, item: PageItem, live: bool) -> None:
+        """Let its answer wait.  ``live``: it was sent at once, so that its outcome may be near."""
+        if item.outcome is None:
+            if live and self._hold_message:
+                self._held.push(item)
+            else:
+                self.take_over(item)
+
+    def repeats(self, message_id: str, answer: Answer) -> bool:
+        """Whether a MESSAGE is one that we took over before; then its answer is ours to give."""
+        item = self._ours.get(message_id)
+        if item is None:
+            if message_id not in self._lately:
+                return False
+        elif item.keeper is Keeper.SAVING and isinstance(item, PageItem):
+            first = item.answer
+
+            def both(status: int, reason: str, headers: Iterable[tuple[str, str]]) -> None:
+                if first is not None:
+                    first(status, reason, headers)
+                answer(status, reason, headers)
+
+            item.answer = both
+            return True
+        answer(202, "Accepted", _NO_HEADERS)
+        return True
+
+    def take_over(self, item: PageItem) -> None:
+        """Journal a MESSAGE, unless it has its outcome; then it is answered 202."""
+        if item.keeper is not Keeper.SENDER or item.outcome is not None:
+            return
+        message = item.message
+        lifetime = min(message.lifetime or math.inf, self._ttl or math.inf)
+        self._expires(item, message.received_at + lifetime)
+        self._save(item)
+        self._journal.put(page_entry(item, self._since()), partial(self._message_saved, item))
+
+    def _message_saved(self, item: PageItem, saved: bool) -> None:
+        self._saving -= 1
+        outcome = item.outcome
+        if outcome is not None:  # its sender was told meanwhile
+            self._released(item)
+            if saved:
+                self._journal.end(item.id, outcome)
+        elif saved:
+            item.keeper = Keeper.OURS
+            self._answer(item, 202, "Accepted")
         else:
-            self.accepted(item)
-        return item
-
-    def accepted(self, item: PageItem) -> None:
-        """Answer 202, unless there was an answer: from here on the message is ours."""
-        self._answer(item, 202, "Accepted", _NO_HEADERS)
+            self._released(item)
+            item.keeper = Keeper.SENDER
+            if self._custodian.withdraw(item):
+                item.outcome = _NOT_SAVED
+                self._answer(item, 480, "The gateway can't store messages now", _RETRY_AFTER)
+                self._custodian.message_ended(item, _NOT_SAVED)
+            else:
+                self._held.push(item)  # on the wire: its outcome, or the disk, may still come
+        self._check_saved()
 
     def message_outcome(self, item: PageItem, outcome: Outcome) -> None:
         """The MSRP side told what became of a message."""
-        if item.ended:
+        if item.outcome is not None:
             self.repeated_outcomes += 1
             return
         if outcome.kind is OutcomeKind.RELAYED:
-            self.accepted(item)
+            self.take_over(item)
             return
-        item.ended = True
-        if item.answer is None:
+        if item.keeper is Keeper.OURS:
+            if not outcome.ok and self._goes_on(item, outcome, self.may_retry(outcome)):
+                return
+            item.outcome = outcome
+            self._ended(item, outcome)
+            self.remember((item.id,))
             if not outcome.ok:
-                self._custodian.failed_after_accept(item.context, item.message, outcome)
-        elif outcome.ok:
-            self._answer(item, 200, "OK", _NO_HEADERS)
+                self._custodian.failed_after_accept(item, outcome)
         else:
-            status, reason = msrp_to_sip(outcome.status)
-            self._answer(item, status, reason, _NO_HEADERS)
-        self._custodian.message_ended(item.message, outcome)
+            item.outcome = outcome
+            if outcome.ok:
+                self._answer(item, 200, "OK")
+            elif outcome.setup:
+                self._answer(item, *setup_to_sip(outcome.setup))
+            else:
+                self._answer(item, *msrp_to_sip(outcome.status))
+        self._custodian.message_ended(item, outcome)
+
+    def may_retry(self, outcome: Outcome) -> bool:
+        """Whether another attempt at an MSRP user may mend this failure."""
+        if not self._ttl:
+            return False
+        if outcome.setup:
+            return outcome.setup in self._retry_sip
+        if outcome.kind is OutcomeKind.UNREACHABLE and not outcome.status:
+            return True  # its session was lost
+        return outcome.status in self._retry_msrp
 
     def _answer(
-        self, item: PageItem, status: int, reason: str, headers: Iterable[tuple[str, str]]
+        self,
+        item: PageItem,
+        status: int,
+        reason: str,
+        headers: Iterable[tuple[str, str]] = _NO_HEADERS,
     ) -> None:
         answer, item.answer = item.answer, None
         if answer is not None:
             answer(status, reason, headers)
 
-    def send_in(self, held: HeldSend, message: Message) -> SendItem:
-        """Take a message that came by SEND."""
-        item = SendItem(held, message)
-        if self._hold_send:
-            item.timer = self._timers.call_later(self._hold_send, item.hold_over)
+    # SENDs
+
+    def send_in(
+        self, held: HeldSend, message: Message, key: str, parties: Parties, context: object
+    ) -> SendItem:
+        """Take a message that came by SEND; ``hold_send`` follows when it is on its way."""
+        self._numbers += 1
+        return SendItem(held, message, key, parties, self._numbers, context)
+
+    def hold_send(self, item: SendItem) -> None:
+        """Let its answer wait, if one is owed: else the message is ours at once."""
+        if item.outcome is not None or item.held is None:
+            return
+        if self._hold_send and item.held.failure_report == "yes":
+            self._holding[item] = None
+            self._hold_on(item)
         else:
+            self._take_over_send(item)
+
+    def _hold_on(self, item: SendItem) -> None:
+        delay = self._hold_send or 5.0
+        item.timer = self._timers.call_later(delay, partial(self._take_over_send, item))
+
+    def _take_over_send(self, item: SendItem) -> None:
+        if item.keeper is not Keeper.SENDER or item.outcome is not None:
+            return
+        item.timer = None
+        self._expires(item, item.message.received_at + (self._ttl or math.inf))
+        if item.call is None:
+            item.call = self._new_call()
+        self._save(item)
+        self._journal.put(send_entry(item, self._since()), partial(self._send_saved, item))
+
+    def _send_saved(self, item: SendItem, saved: bool) -> None:
+        self._saving -= 1
+        held, outcome = item.held, item.outcome
+        assert held is not None
+        if outcome is not None:
+            self._released(item)
+            if saved:
+                self._journal.end(item.id, outcome)
+        elif saved:
+            item.keeper = Keeper.OURS
+            self._holding.pop(item, None)
             held.accept()
-        return item
+        else:
+            self._released(item)
+            item.keeper = Keeper.SENDER
+            # Who wants no answer loses nothing when its message stays where it is.
+            if held.failure_report == "yes" and self._custodian.withdraw(item):
+                item.outcome = _NOT_SAVED
+                self._holding.pop(item, None)
+                held.refuse(413, "The gateway can't store messages now")
+                self._custodian.message_ended(item, _NOT_SAVED)
+            else:
+                self._hold_on(item)
+        self._check_saved()
+
+    def sending(self, item: SendItem) -> PageCall:
+        """An attempt begins: these are its ids."""
+        call = item.call
+        if call is None:
+            call = item.call = self._new_call()
+        if not call.sent_at:
+            call.sent_at = self._now()
+            if item.keeper is not Keeper.SENDER:
+                self._journal.put(send_entry(item, self._since()), _ignore)
+        return call
+
+    def part_arrived(self, item: SendItem) -> None:
+        """The page user has one more MESSAGE of a text in several; there are more."""
+        item.part += 1
+        if item.call is not None:
+            item.call.sent_at = 0.0
+        if item.keeper is not Keeper.SENDER:
+            self._journal.put(send_entry(item, self._since()), _ignore)
 
     def send_outcome(self, item: SendItem, outcome: Outcome) -> None:
         """The page side told what became of a message."""
-        if item.ended:
+        if item.outcome is not None:
             self.repeated_outcomes += 1
             return
-        item.ended = True
+        if item.keeper is Keeper.OURS and not outcome.ok:
+            again = self._may_retry_page(item, outcome)
+            if again and item.call is not None:
+                self._renew(item, outcome)
+            if self._goes_on(item, outcome, again):
+                return
+        item.outcome = outcome
         if item.timer is not None:
             item.timer.cancel()
             item.timer = None
-        # Also a failure is told by REPORT: the SEND itself was in order (RFC 4975 §7.1.2).
-        item.held.accept()
-        if outcome.ok:
-            item.held.report(200, "OK")
-        else:
-            item.held.report(sip_to_msrp(outcome.status or 408), outcome.reason)
-        self._custodian.message_ended(item.message, outcome)
+        self._holding.pop(item, None)
+        held = item.held
+        if held is not None:
+            # Also a failure is told by REPORT: the SEND itself was in order (RFC 4975 §7.1.2).
+            held.accept()
+            if outcome.ok:
+                held.report(200, "OK")
+            else:
+                held.report(sip_to_msrp(outcome.status or 408), outcome.reason)
+        if item.keeper is Keeper.OURS:
+            self._ended(item, outcome)
+        self._custodian.message_ended(item, outcome)
+
+    def _may_retry_page(self, item: SendItem, outcome: Outcome) -> bool:
+        if not self._ttl or outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.DROPPED):
+            return False
+        if outcome.kind is OutcomeKind.UNREACHABLE or outcome.status in self._retry_sip:
+            return True
+        # The page user still knows the same MESSAGE from before the restart: nobody can tell
+        # what became of that.
+        return outcome.status == 482 and item.repeated
+
+    def _renew(self, item: SendItem, outcome: Outcome) -> None:
+        """New ids for the next attempt, as far as they must not be the old ones."""
+        call = item.call
+        assert call is not None
+        self._next_branch(call)
+        if outcome.kind is OutcomeKind.REFUSED and outcome.status != 482:
+            call.cseq += 1
+        self._journal.put(send_entry(item, self._since()), _ignore)
+
+    def _next_branch(self, call: PageCall) -> None:
+        call.branch = self._new_call().branch
+        call.sent_at = 0.0
+
+    # Ours
+
+    def _expires(self, item: Item, when: float) -> None:
+        item.expires = when
+        if self._sweeping is None:
+            self._sweeping = self._timers.call_later(SWEEP, self._sweep)
+
+    def _sweep(self) -> None:
+        """Give up what has waited for too long."""
+        self._sweeping = None
+        now = self._timers.seconds()
+        for item in [each for each in self._ours.values() if each.expires <= now]:
+            if item.keeper is Keeper.OURS and self._custodian.withdraw(item):
+                # Why it could not be had in all that time says more than that it is over.
+                why = item.failure or _EXPIRED
+                outcome = msgspec.structs.replace(why, kind=OutcomeKind.EXPIRED)
+                if isinstance(item, PageItem):
+                    self.message_outcome(item, outcome)
+                else:
+                    self.send_outcome(item, outcome)
+        if self._ours:
+            self._sweeping = self._timers.call_later(SWEEP, self._sweep)
+
+    def _save(self, item: Item) -> None:
+        item.keeper = Keeper.SAVING
+        self._saving += 1
+        self._ours[item.id] = item
+
+    def _goes_on(self, item: Item, outcome: Outcome, again: bool) -> bool:
+        """Whether a message of ours that was not delivered is not at its end."""
+        if self._stopping:
+            return self._journal.durable  # then the next process goes on
+        if not again or self._timers.seconds() >= item.expires:
+            return False
+        item.failure = outcome
+        self._custodian.try_again(item, outcome)
+        return True
+
+    def _ended(self, item: Item, outcome: Outcome) -> None:
+        self._released(item)
+        self._journal.end(item.id, outcome)
+
+    def _released(self, item: Item) -> None:
+        self._ours.pop(item.id, None)
+        if not self._ours and self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    def __len__(self) -> int:
+        """How many messages are ours, or about to be."""
+        return len(self._ours)
+
+    # Another process
+
+    def restored(self, entry: JournalEntry) -> Item:
+        """A message that an earlier process took over."""
+        since = self._timers.seconds() - self._now()
+        self._numbers += 1
+        item = restore(entry, since, self._numbers)
+        if isinstance(item, SendItem):
+            call = item.call
+            if call and call.sent_at and call.sent_at + TRANSACTION_LIFETIME <= self._now():
+                self._next_branch(call)
+        self._ours[item.id] = item
+        self._expires(item, item.expires)
+        return item
+
+    def remember(self, ids: Iterable[str]) -> None:
+        """MESSAGEs that ended lately, in this process or an earlier one."""
+        for each in ids:
+            self._lately.add(each)
+            self._forgetting.push(each)
+            if len(self._forgetting) > MOST_REMEMBERED:
+                self._lately.discard(self._forgetting.pop())
+
+    # The end
+
+    def stop(self) -> None:
+        """Take over all that is held; what is not delivered now stays in the journal."""
+        self._stopping = True
+        if not self._journal.durable:
+            self._check_saved()  # the truth is better than a 202 that ends with the process
+            return
+        while self._held:
+            self.take_over(self._held.pop())
+        for item in list(self._holding):
+            if item.timer is not None:
+                item.timer.cancel()
+            self._take_over_send(item)
+        self._check_saved()
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._ours.clear()
+        self._forgetting.clear()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    def _check_saved(self) -> None:
+        if self._stopping and not self._saving:
+            self._custodian.all_saved()
+
+    def _since(self) -> float:
+        """What the clock showed at the epoch."""
+        return self._timers.seconds() - self._now()
+
+
+def _ignore(saved: bool) -> None:
+    """Losing this repeats a message at worst."""

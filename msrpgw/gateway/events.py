@@ -6,7 +6,7 @@ Imports the public types and interfaces.
 from twisted.logger import Logger
 
 from msrpgw.interfaces import IEventSink
-from msrpgw.types import Event, Message
+from msrpgw.types import Event, Message, Outcome
 
 _log = Logger()
 
@@ -96,6 +96,22 @@ def message_received(key: str, session_id: str, message: Message) -> Event:
             "message_id": message.message_id,
             "content_type": message.content_type,
             "size": len(message.body),
+        },
+    )
+
+
+def message_ended(key: str, message: Message, outcome: Outcome) -> Event:
+    """A message has its one outcome."""
+    return Event(
+        "E_MSRPGW_MESSAGE_DELIVERED" if outcome.ok else "E_MSRPGW_MESSAGE_FAILED",
+        {
+            "key": key,
+            "direction": message.direction.value,
+            "message_id": message.message_id,
+            "call_id": message.call_id,
+            "outcome": outcome.kind.value,
+            "status": outcome.setup or outcome.status,
+            "reason": outcome.reason,
         },
     )
 

@@ -6,7 +6,7 @@ messages to custody, to the session's leg and to the pages.
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -14,34 +14,33 @@ from zope.interface import implementer
 
 from msrpgw.content.media import is_composing, is_imdn
 from msrpgw.errors import SipError
-from msrpgw.gateway import events
 from msrpgw.gateway.custody import Custody
+from msrpgw.gateway.delivery import Delivery
+from msrpgw.gateway.events import EventHub
+from msrpgw.gateway.facts import address_of, facts_of, hops_left, text_of
+from msrpgw.gateway.farewell import end_calls
+from msrpgw.gateway.items import Answer, Item, Keeper, PageCall, PageItem, SendItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
 from msrpgw.gateway.notices import Notices
-from msrpgw.gateway.page import Pages
-from msrpgw.gateway.session import (
-    GatewaySession,
-    Parties,
-    Room,
-    message_to_page,
-)
-from msrpgw.gateway.settings import GatewaySettings, NoticeSettings
-from msrpgw.gateway.status import msrp_to_sip
-from msrpgw.interfaces import IPageSender, IPolicy
+from msrpgw.gateway.page import Outgoing, Pages
+from msrpgw.gateway.session import GatewaySession, Room, message_to_page
+from msrpgw.gateway.settings import DeliverySettings, GatewaySettings, NoticeSettings
+from msrpgw.gateway.telling import Teller
+from msrpgw.gateway.to_page import ToPage
+from msrpgw.interfaces import IJournal, IPageSender, IPolicy
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming
 from msrpgw.sip.agent import UserAgent
-from msrpgw.sip.message import Request
+from msrpgw.sip.message import Request, Response
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
-from msrpgw.sip.uri import SipUri, parse_uri
 from msrpgw.timers import Timer, Timers
 from msrpgw.types import (
-    Address,
     Direction,
+    JournalContents,
     Message,
     Outcome,
+    Parties,
     Refusal,
-    RequestFacts,
     Route,
 )
 
@@ -50,41 +49,10 @@ _log = Logger()
 _NO_HEADERS: tuple[tuple[str, str], ...] = ()
 
 
-@lru_cache(maxsize=4096)
-def _address(text: str) -> Address:
-    uri = parse_uri(text)
-    received = text
-    if isinstance(uri, SipUri) and uri.headers:
-        received = text.partition("?")[0]
-    canonical = uri.canonical()
-    user = parse_uri(canonical).user  # with needless escapes undone, as keys want it
-    return Address(canonical, user, uri.host.lower(), uri.port, received)
+#: why a MESSAGE is refused although there is room elsewhere
+_NO_ROOM = ("Too many messages are waiting for this user",)
 
-
-def _hops_left(request: Request) -> int:
-    """Max-Forwards of a request that we send because of this one (RFC 3261 §16.6 step 3)."""
-    hops = request.max_forwards
-    return 70 if hops is None else hops - 1
-
-
-def facts_of(transaction: ServerTransaction) -> RequestFacts:
-    """What the policy may know of a request.
-
-    Raises SipError when a URI of the request can't be read.
-    """
-    request = transaction.request
-    source = transaction.source
-    return RequestFacts(
-        request.method,
-        _address(request.uri),
-        _address(request.from_.uri_text),
-        _address(request.to.uri_text),
-        source.host,
-        source.port,
-        source.transport,
-        tuple(request.headers.items()),
-        request.content_type,
-    )
+_RETRY_AFTER = (("Retry-After", "10"),)
 
 
 @implementer(IPageSender)
@@ -100,53 +68,122 @@ class Gateway:
         endpoint: Endpoint,
         timers: Timers,
         settings: GatewaySettings,
+        delivery: DeliverySettings,
         notice: NoticeSettings,
         policy: IPolicy,
-        hub: events.EventHub,
+        journal: IJournal,
+        hub: EventHub,
+        *,
         random: Callable[[int], bytes],
+        now: Callable[[], float],
     ) -> None:
+        """``now`` gives seconds since the epoch."""
         self._agent = agent
         self._endpoint = endpoint
         self._timers = timers
         self._settings = settings
         self._policy = policy
-        self._hub = hub
+        self._journal = journal
         self._id_key = random(32)
         self._room = Room(settings.total_queue_limit)
-        self._custody = Custody(timers, settings, self)
-        self._pages = Pages(agent.request, timers, settings)
+        self._custody = Custody(
+            timers, settings, delivery, journal, self, new_call=self._new_page_call, now=now
+        )
+        self._pages = Pages(self._send_request, timers, settings)
+        self._to_page = ToPage(agent, self._pages, self._custody, delivery)
+        self._delivery = Delivery(timers, delivery, random, self._pages, self)
         self._notices = Notices(notice, timers, self.send_page)
+        self._teller = Teller(hub, self._notices, timers, now)
         self._draining = False
+        self._ending = False
         self._closing: set[Leg] = set()  # hung up, the answer to BYE or CANCEL awaited
         self._drained: Deferred[None] | None = None
+        self._grace = 0.0
         self._grace_timer: Timer | None = None
         self.sessions: dict[str, GatewaySession] = {}
+
+    def _new_page_call(self) -> PageCall:
+        agent = self._agent
+        return PageCall(agent.new_call_id(), agent.new_tag(), agent.new_branch())
+
+    def _send_request(self, outgoing: Outgoing, on_response: Callable[[Response], None]) -> None:
+        self._agent.request(
+            outgoing.request, on_response, branch=outgoing.branch, safe=outgoing.safe
+        )
+
+    # Life
+
+    def use_key(self, key: bytes) -> None:
+        """Make Message-IDs with this key: the same as another process with the same one."""
+        self._id_key = key
 
     def start(self) -> None:
         """Take requests from the SIP side."""
         self._agent.on("MESSAGE", self.message_received)
         self._agent.on("INVITE", self.invite_received)
 
-    def stop(self, grace: float) -> Deferred[None]:
-        """Take nothing more, end all sessions with BYE.
+    def resume(self, contents: JournalContents) -> None:
+        """Go on with what an earlier process left in the journal."""
+        self._custody.remember(contents.ended)
+        items = [self._custody.restored(entry) for entry in contents.entries]
+        self._room.used += len(items)
+        end_calls(self._agent, self._timers, self._journal, contents.dialogs)
+        self._delivery.resume(
+            [item for item in items if isinstance(item, PageItem)],
+            [item for item in items if isinstance(item, SendItem)],
+        )
+        if items or contents.dialogs:
+            _log.info(
+                "the journal had {messages} messages to deliver and {dialogs} calls to end",
+                messages=len(items),
+                dialogs=len(contents.dialogs),
+            )
 
-        Fires when every BYE and every MESSAGE of ours has its answer, at the latest after
-        ``grace`` seconds.
+    def stop(self, grace: float) -> Deferred[None]:
+        """Take nothing more, let messages on their way arrive, then end all sessions with BYE.
+
+        What is not delivered within ``grace`` seconds stays in the journal.  Fires when every BYE
+        has its answer, after ``grace`` seconds more at the latest.
         """
         self._draining = True
-        for session in list(self.sessions.values()):
-            session.end("The gateway is being stopped")
+        self._grace = grace
         drained = self._drained = Deferred()
-        self._grace_timer = self._timers.call_later(grace, self._grace_over)
+        self._grace_timer = self._timers.call_later(grace, self._custody.stop)
         self._check_drained()
         return drained
+
+    def _check_drained(self) -> None:
+        if self._drained is None:
+            return
+        if self._ending:
+            if not self._closing:
+                self._grace_over()
+        elif not self._pages.under_way and not any(
+            session.unanswered for session in self.sessions.values()
+        ):
+            self._custody.stop()
+
+    def all_saved(self) -> None:
+        """The journal has what was held: nothing more is to be waited for but the BYEs."""
+        if self._ending:
+            return
+        self._ending = True
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
+        self._delivery.close()
+        for session in list(self.sessions.values()):
+            session.end("The gateway is being stopped")
+        self._grace_timer = self._timers.call_later(self._grace, self._grace_over)
+        self._check_drained()
 
     def _grace_over(self) -> None:
         drained, self._drained = self._drained, None
         if self._grace_timer is not None:
             self._grace_timer.cancel()
             self._grace_timer = None
+        self._notices.close()
         self._pages.close()
+        self._custody.close()
         if drained is not None:
             drained.callback(None)
 
@@ -155,29 +192,32 @@ class Gateway:
     def message_received(self, transaction: ServerTransaction) -> None:
         """A MESSAGE came (RFC 3428 §7).  Raises SipError for the agent to answer with."""
         request = transaction.request
-        headers = request.headers.firsts()
-        content_type = headers.get("content-type")
-        if content_type is None:
-            if request.body:
-                raise SipError("Missing Content-Type header field")
-            content_type = "text/plain"
-        encoding = headers.get("content-encoding")
-        if encoding is not None and encoding.strip().lower() != "identity":
-            raise SipError(
-                "Unsupported Content-Encoding",
-                status=415,
-                headers=(("Accept-Encoding", "identity"),),
-            )
+        content_type, lifetime = text_of(request)
         route = self._policy.route_message(facts_of(transaction))
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
+        answer = partial(self._agent.respond, transaction)
+        message_id = self._message_id(request)
+        if self._custody.repeats(message_id, answer):
+            return
+        if self._draining:
+            raise self._overloaded("The gateway is being stopped")
         if self._room.full:
             raise self._overloaded("Message queues are full")
+        message = Message(
+            message_id,
+            Direction.TO_MSRP,
+            content_type,
+            request.body,
+            self._timers.seconds(),
+            request.call_id,
+            lifetime,
+        )
         session = self.sessions.get(route.key)
-        new = session is None
         if session is None:
-            session = self._new_call(transaction, route, content_type)
-        elif not session.accepts(content_type):
+            self._open(transaction, route, message, answer)
+            return
+        if not session.accepts(content_type):
             accepted = ", ".join(session.leg.peer_accept_types)
             raise SipError(
                 "Unsupported Media Type",
@@ -185,25 +225,60 @@ class Gateway:
                 headers=(("Accept", accepted),) if accepted != "*" else _NO_HEADERS,
             )
         if not session.has_room:
-            raise SipError(
-                "Too many messages are waiting for this user",
-                status=480,
-                headers=(("Retry-After", "10"),),
-            )
-        message = Message(
-            self._message_id(request),
-            Direction.TO_MSRP,
-            content_type,
-            request.body,
-            self._timers.seconds(),
-            request.call_id,
-        )
-        item = self._custody.message_in(
-            partial(self._agent.respond, transaction), message, session.live, session
-        )
+            raise SipError(*_NO_ROOM, status=480, headers=_RETRY_AFTER)
+        item = self._custody.message_in(answer, message, route, session.parties)
+        live = session.live
         session.to_msrp(item)
-        if new:
-            session.call(_hops_left(request))
+        self._custody.hold(item, live)
+
+    def _open(
+        self, transaction: ServerTransaction, route: Route, message: Message, answer: Answer
+    ) -> None:
+        """Take a MESSAGE that belongs to no session: call the MSRP user."""
+        request = transaction.request
+        if is_imdn(message.content_type) or is_composing(message.content_type):
+            raise SipError("No session that this notification could belong to", status=480)
+        if hops_left(request) < 0:
+            raise SipError("Too Many Hops", status=483)
+        if self._delivery.count(route.key) >= self._settings.queue_limit:
+            raise SipError(*_NO_ROOM, status=480, headers=_RETRY_AFTER)
+        page = address_of(request.from_.uri_text).received
+        parties = Parties(address_of(request.to.uri_text).received, page, page)
+        if self._delivery.rests(route.key):
+            item = self._custody.message_in(answer, message, route, parties)
+            self._room.used += 1
+            self._delivery.append(item)
+            self._custody.hold(item, False)
+            return
+        self._admit()
+        item = self._custody.message_in(answer, message, route, parties)
+        session = self._make_session(route, parties, route.parties, called=True)
+        session.to_msrp(item)
+        self._custody.hold(item, False)
+        session.call(hops_left(request))
+
+    def call_again(self, key: str) -> None:
+        """Try to reach the MSRP user for whom messages wait."""
+        session = self.sessions.get(key)
+        items = self._delivery.take(key)
+        if not items:
+            return
+        if session is None:
+            if len(self.sessions) >= self._settings.max_sessions:
+                for item in items:
+                    self._delivery.message_again(item)
+                return
+            route = items[0].route
+            session = self._make_session(route, items[0].parties, route.parties, called=True)
+            self._hand_over(items, session)
+            session.call(70)
+        else:
+            self._hand_over(items, session)
+
+    def _hand_over(self, items: list[PageItem], session: GatewaySession) -> None:
+        for item in items:
+            self._room.used -= 1  # the session counts it now
+            session.to_msrp(item)
 
     def _message_id(self, request: Request) -> str:
         """The same for each copy of a MESSAGE, and nobody else's to guess."""
@@ -222,20 +297,6 @@ class Gateway:
         if len(self.sessions) >= self._settings.max_sessions:
             raise self._overloaded("Too many sessions")
 
-    def _new_call(
-        self, transaction: ServerTransaction, route: Route, content_type: str
-    ) -> GatewaySession:
-        if is_imdn(content_type) or is_composing(content_type):
-            raise SipError("No session that this notification could belong to", status=480)
-        request = transaction.request
-        if _hops_left(request) < 0:
-            raise SipError("Too Many Hops", status=483)
-        self._admit()
-        page = _address(request.from_.uri_text).received
-        parties = Parties(_address(request.to.uri_text).received, page, page)
-        invite = Parties(route.from_uri, route.to_uri, route.ruri)
-        return self._make_session(route, parties, invite, called=True)
-
     # From the MSRP side
 
     def invite_received(self, transaction: ServerTransaction) -> None:
@@ -247,14 +308,14 @@ class Gateway:
         route = self._policy.route_invite(facts_of(transaction))
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
-        parties = Parties(route.from_uri, route.to_uri, route.ruri)
+        parties = route.parties
         session = self.sessions.get(route.key)
         if session is None:
             self._admit()
             request = transaction.request
             invite = Parties(
-                _address(request.from_.uri_text).received,
-                _address(request.to.uri_text).received,
+                address_of(request.from_.uri_text).received,
+                address_of(request.to.uri_text).received,
                 request.uri,
             )
             session = self._make_session(route, parties, invite, called=False)
@@ -292,69 +353,53 @@ class Gateway:
             timers=self._timers,
             room=self._room,
             make_leg=partial(self._make_leg, route),
+            safe=route.congestion_safe,
         )
         self.sessions[route.key] = session
+        # Those that waited for this user come before all others.
+        self._hand_over(self._delivery.take(route.key), session)
         return session
 
     # What sessions tell
 
     def session_up(self, session: GatewaySession) -> None:
         """Messages flow for the first time."""
-        invite, leg = session.invite, session.leg
-        self._hub.raise_event(
-            events.session_new(
-                session.key,
-                invite.from_uri,
-                invite.to_uri,
-                invite.ruri,
-                leg.session_id,
-                leg.peer_accept_types,
-            )
-        )
+        self._teller.session_up(session)
 
-    def session_ended(self, session: GatewaySession, end: LegEnd, undelivered: int) -> None:
+    def dialog_changed(self, session: GatewaySession, leg: Leg) -> None:
+        """There is a dialog with the MSRP user, or its target has changed."""
+        dialog = leg.dialog
+        if dialog is not None and not leg.over and self._journal.durable:
+            self._journal.put_dialog(dialog.kept(session.key))
+
+    def session_ended(
+        self, session: GatewaySession, end: LegEnd, outcome: Outcome, items: list[PageItem]
+    ) -> None:
         """A session is over."""
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
         self._await_farewell(session.leg)
-        if end.was_up:
-            self._hub.raise_event(
-                events.session_end(session.key, session.leg.session_id, end.reason)
-            )
-        elif session.called:
-            parties = session.parties
-            self._hub.raise_event(
-                events.setup_failed(
-                    session.key,
-                    parties.from_uri,
-                    parties.to_uri,
-                    parties.ruri,
-                    end.code,
-                    end.reason,
-                )
-            )
-        else:
-            _log.info(
-                "session {key!r}: the MSRP user's call came to nothing: {code} {reason!r}",
-                key=session.key,
-                code=end.code,
-                reason=end.reason,
-            )
-        if undelivered and not end.was_up:
-            self._notices.setup_failed(session, end.code, end.reason)
+        self._teller.session_ended(session, end)
+        if end.was_up or not any(item.keeper is Keeper.OURS for item in items):
+            return  # who still waits for an answer learns it from that
+        if self._ending and self._journal.durable:
+            return  # the next process goes on
+        delayed = self._custody.may_retry(outcome)
+        if not delayed or not self._delivery.attempts(session.key):
+            self._teller.setup_failed(session, end, delayed=delayed)
 
     def _await_farewell(self, leg: Leg) -> None:
-        if not leg.over:
+        if leg.over:
+            self._leg_over(leg)
+        else:
             self._closing.add(leg)
             leg.on_over = partial(self._leg_over, leg)
 
     def _leg_over(self, leg: Leg) -> None:
         self._closing.discard(leg)
+        if leg.dialog is not None:
+            self._journal.end_dialog(leg.dialog.id.call_id)
         self._check_drained()
-
-    def _check_drained(self) -> None:
-        if self._drained is not None and not self._pages.pending and not self._closing:
-            self._grace_over()
 
     def page_message(self, session: GatewaySession, incoming: Incoming) -> None:
         """A SEND came: on its way as a MESSAGE, in order."""
@@ -362,50 +407,38 @@ class Gateway:
             incoming.refuse(413, "Too many messages are waiting")
             return
         message = message_to_page(incoming, self._timers.seconds())
-        item = self._custody.send_in(incoming, message)
-        size = len(message.body)
-        session.page_taken(size)
-
-        def ended(outcome: Outcome) -> None:
-            session.page_done(size)
-            self._custody.send_outcome(item, outcome)
-            self._check_drained()
-
-        self._pages.submit(
-            session.parties.ruri,
-            session,
-            partial(self._page_request, session.parties, message.content_type, message.body),
-            ended,
-        )
-        if self._hub.listening:
-            self._hub.raise_event(
-                events.message_received(session.key, session.leg.session_id, message), logged=False
-            )
+        parties = session.parties
+        if self._to_page.too_long(message, parties, session.safe):
+            incoming.refuse(413, "Too long for a page-mode user")
+            return
+        item = self._custody.send_in(incoming, message, session.key, parties, session)
+        item.safe = session.safe
+        session.page_taken(len(message.body))
+        self._to_page.submit(item)
+        self._custody.hold_send(item)
+        self._teller.message_received(session, message)
 
     def report_received(
         self, session: GatewaySession, message_id: str, status: int, comment: str
     ) -> None:
         """A REPORT came from the MSRP side."""
-        self._hub.raise_event(
-            events.report_received(session.key, session.leg.session_id, message_id, status, comment)
-        )
-
-    def _page_request(self, parties: Parties, content_type: str, body: bytes) -> Request:
-        return self._agent.new_message(
-            parties.ruri, parties.from_uri, parties.to_uri, content_type, body
-        )
+        self._teller.report_received(session, message_id, status, comment)
 
     def send_page(
         self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes
     ) -> None:
         """Queue one MESSAGE of the gateway's own: a notice (IPageSender)."""
-        parties = Parties(from_uri, to_uri, ruri)
         self._pages.submit(
             ruri,
             self,
-            partial(self._page_request, parties, content_type, body),
+            partial(self._notice, from_uri, to_uri, ruri, content_type, body),
             partial(self._notice_ended, ruri),
         )
+
+    def _notice(
+        self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes
+    ) -> Outgoing:
+        return Outgoing(self._agent.new_message(ruri, from_uri, to_uri, content_type, body))
 
     def _notice_ended(self, ruri: str, outcome: Outcome) -> None:
         if not outcome.ok:
@@ -419,20 +452,48 @@ class Gateway:
 
     # What custody tells
 
-    def failed_after_accept(self, context: object, message: Message, outcome: Outcome) -> None:
-        """A MESSAGE that was answered 202 can't be delivered: its sender is told by a notice."""
-        assert isinstance(context, GatewaySession)
-        status, reason = msrp_to_sip(outcome.status)
-        self._notices.message_failed(context, status, outcome.reason or reason)
+    def try_again(self, item: Item, outcome: Outcome) -> None:
+        """A message of ours could not be delivered for now."""
+        if isinstance(item, PageItem):
+            self._room.used += 1
+            self._delivery.message_again(item, outcome.retry_after)
+        else:
+            self._delivery.page_again(item, outcome.retry_after)
 
-    def message_ended(self, message: Message, outcome: Outcome) -> None:
-        """A message that was accepted has its one outcome."""
-        if not outcome.ok:
-            _log.warn(
-                "message {id!r} ({direction}) not delivered: {kind}, {status} {reason!r}",
-                id=message.message_id,
-                direction=message.direction.value,
-                kind=outcome.kind.value,
-                status=outcome.status,
-                reason=outcome.reason,
-            )
+    def send_again(self, item: SendItem, first: bool) -> None:
+        """Send a message to a page user once more."""
+        self._to_page.submit(item, first)
+
+    def withdraw(self, item: Item) -> bool:
+        """Stop delivering a message that only waits."""
+        if isinstance(item, SendItem):
+            waits = self._delivery.withdraw_page(item)
+            return waits or (item.job is not None and item.job.withdraw())
+        if self._delivery.withdraw_message(item):
+            self._room.used -= 1
+            return True
+        session = self.sessions.get(item.route.key)
+        return session is not None and session.withdraw(item)
+
+    def failed_after_accept(self, item: PageItem, outcome: Outcome) -> None:
+        """A MESSAGE that was answered 202 can't be delivered: its sender is told by a notice."""
+        if not outcome.setup or self._custody.may_retry(outcome):
+            self._teller.message_failed(item, outcome)
+        # Else the notice that no session came about was for all of its messages.
+
+    def message_ended(self, item: Item, outcome: Outcome) -> None:
+        """A message has its one outcome."""
+        if isinstance(item, SendItem):
+            key = item.key
+            if isinstance(item.context, GatewaySession):
+                item.context.page_done(len(item.message.body))
+            else:
+                self._room.used -= 1
+            self._delivery.page_ended(item, outcome.ok)
+        else:
+            key = item.route.key
+            if item.keeper is Keeper.OURS:
+                self._delivery.message_ended(item, outcome.ok)
+        self._teller.message_ended(key, item.message, outcome)
+        if self._draining:
+            self._check_drained()

@@ -16,6 +16,7 @@ from msrpgw.errors import SipError
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, SendResult, Session
 from msrpgw.sip.agent import UserAgent
+from msrpgw.sip.dialog import Dialog
 from msrpgw.sip.invite import InviteUsage
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer, Timers
@@ -37,9 +38,10 @@ class LegState(enum.Enum):
 class LegEnd:
     """Why a leg ended."""
 
-    __slots__ = ("code", "reason", "was_up")
+    __slots__ = ("code", "reason", "retry_after", "was_up")
 
-    def __init__(self, code: int, reason: str, was_up: bool) -> None:
+    def __init__(self, code: int, reason: str, was_up: bool, retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after  #: seconds that the peer asks us to wait; 0: it did not
         self.code = code  #: SIP status that set-up failed with; 0 after BYE
         self.reason = reason  #: in words for an operator
         self.was_up = was_up  #: False: set-up failed
@@ -56,6 +58,9 @@ class LegListener(Protocol):
 
     def leg_moving(self, leg: "Leg", reason: str) -> None:
         """The MSRP session was lost or replaced; messages wait until ``leg_up``."""
+
+    def dialog_changed(self, leg: "Leg") -> None:
+        """The dialog is there, or its target has changed."""
 
     def leg_ended(self, leg: "Leg", end: LegEnd) -> None:
         """The leg is over; told exactly once."""
@@ -170,6 +175,7 @@ class Leg:
 
     def call_established(self, sdp: bytes) -> None:
         """The dialog is up; ``sdp`` is the answer when we made the offer."""
+        self._listener.dialog_changed(self)
         if self.state is LegState.CALLING:
             try:
                 self._media.apply_answer(sdp)
@@ -198,6 +204,7 @@ class Leg:
             return
         if self._media.is_current(sdp):
             usage.answer(self._media.answer(sdp))
+            self._listener.dialog_changed(self)
             return
         media = self._new_session(self._media)
         try:
@@ -207,6 +214,7 @@ class Leg:
             usage.refuse_offer(error.status, error.headers)
             return
         usage.answer(body)
+        self._listener.dialog_changed(self)
         self._move_to(media, "the peer moved its MSRP session")
 
     def call_reanswered(self, sdp: bytes) -> None:
@@ -214,6 +222,7 @@ class Leg:
         media = self._offered
         if self.state is LegState.ENDED:
             return
+        self._listener.dialog_changed(self)
         if media is None:
             if not self._media.is_current(sdp):
                 self._hang_up(488, "The peer changed its MSRP path in an answer")
@@ -340,6 +349,11 @@ class Leg:
         return self._usage.peer_host
 
     @property
+    def dialog(self) -> Dialog | None:
+        """The dialog with the MSRP user; None before there is one."""
+        return self._usage.dialog if self._usage is not None else None
+
+    @property
     def session_id(self) -> str:
         """The session-id part of our MSRP URI."""
         return self._media.path.session_id
@@ -388,7 +402,8 @@ class Leg:
             self._offered.close()
             self._offered = None
         self._media.close()
-        self._listener.leg_ended(self, LegEnd(code, reason, self._was_up))
+        retry_after = self._usage.retry_after if self._usage is not None else 0.0
+        self._listener.leg_ended(self, LegEnd(code, reason, self._was_up, retry_after))
 
 
 class _Media:

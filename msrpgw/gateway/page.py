@@ -9,6 +9,7 @@ timed out waits as a whole before it is tried with the next message.
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from msrpgw.errors import MsrpgwError, UriError
 from msrpgw.gateway.settings import GatewaySettings
@@ -17,29 +18,51 @@ from msrpgw.sip.uri import parse_uri
 from msrpgw.timers import Timers
 from msrpgw.types import Outcome, OutcomeKind
 
-#: sends a request; the responses come later, never before it returns
-Send = Callable[[Request, Callable[[Response], None]], object]
+
+class Outgoing(NamedTuple):
+    """A MESSAGE to be sent, and how."""
+
+    request: Request
+    branch: str = ""  #: of its Via; empty for a new one
+    safe: bool = False  #: over UDP only if small, whatever happens
+
+
+#: sends a MESSAGE; the responses come later, never before it returns
+Send = Callable[[Outgoing, Callable[[Response], None]], object]
 
 _DELIVERED = Outcome(OutcomeKind.DELIVERED, 200, "OK")
 _DROPPED = Outcome(OutcomeKind.DROPPED, 0, "The gateway gave it up")
 
 
-class _Job:
-    """One MESSAGE that waits for its turn or for its answer."""
+class Job:
+    """One MESSAGE that waits for its turn or for its answer.  Made by ``Pages.submit``."""
 
-    __slots__ = ("_destination", "_pages", "make_request", "on_outcome")
+    __slots__ = ("_destination", "_lane", "_pages", "make_request", "on_outcome")
 
     def __init__(
         self,
         pages: "Pages",
         destination: "_Destination",
-        make_request: Callable[[], Request],
+        lane: object,
+        make_request: Callable[[], Outgoing],
         on_outcome: Callable[[Outcome], None],
     ) -> None:
         self._pages = pages
         self._destination = destination
+        self._lane = lane
         self.make_request = make_request
         self.on_outcome = on_outcome
+
+    def withdraw(self) -> bool:
+        """Take it out, without an outcome, if it still waits for its turn."""
+        queue = self._destination.lanes.get(self._lane)
+        if queue is None or self not in queue:
+            return False
+        queue.remove(self)
+        if not queue:
+            del self._destination.lanes[self._lane]
+        self._pages.pending -= 1
+        return True
 
     def answered(self, response: Response) -> None:
         """A response to this MESSAGE came, or what stands for one that never came."""
@@ -53,13 +76,14 @@ class _Destination:
     Exists as long as anything waits or is under way, or the back-off lasts.
     """
 
-    __slots__ = ("backoff", "current", "lanes", "resting", "uri")
+    __slots__ = ("backoff", "current", "lanes", "resting", "resting_until", "uri")
 
     def __init__(self, uri: str) -> None:
         self.uri = uri  # canonical
-        self.lanes: dict[object, deque[_Job]] = {}  # whose turn it is comes first
-        self.current: _Job | None = None
+        self.lanes: dict[object, deque[Job]] = {}  # whose turn it is comes first
+        self.current: Job | None = None
         self.resting = False
+        self.resting_until = 0.0  # on the clock
         self.backoff = 0.0  # seconds of the latest rest; 0 once it answered again
 
 
@@ -75,37 +99,54 @@ class Pages:
         self._backoff = settings.backoff
         self._backoff_max = settings.backoff_max
         self._destinations: dict[str, _Destination] = {}
+        self._closed = False
         self.pending = 0  #: messages without an outcome
+
+    @property
+    def under_way(self) -> int:
+        """How many MESSAGEs wait for their answer, or for their turn without being kept back."""
+        return sum(
+            1
+            for each in self._destinations.values()
+            if each.current is not None or (each.lanes and not each.resting)
+        )
 
     def submit(
         self,
         ruri: str,
         lane: object,
-        make_request: Callable[[], Request],
+        make_request: Callable[[], Outgoing],
         on_outcome: Callable[[Outcome], None],
-    ) -> None:
+        first: bool = False,
+    ) -> Job:
         """Queue one MESSAGE to ``ruri``.  ``lane``: whose it is; turns go by lanes.
 
         ``make_request`` is called when its turn comes; ``on_outcome`` once, after this returned.
+        ``first``: before the others of its lane.
         """
-        try:
-            uri = parse_uri(ruri).canonical()
-        except UriError:
-            uri = ruri  # sending it will fail, and that is its outcome
         self.pending += 1
-        destination = self._destinations.get(uri)
-        if destination is None:
-            destination = self._destinations[uri] = _Destination(uri)
-        job = _Job(self, destination, make_request, on_outcome)
+        destination = self._destination(self._canonical(ruri))
+        job = Job(self, destination, lane, make_request, on_outcome)
         if destination.current is None and not destination.resting and not destination.lanes:
             self._start(destination, job)
-            return
+            return job
         queue = destination.lanes.get(lane)
         if queue is None:
             queue = destination.lanes[lane] = deque()
-        queue.append(job)
+        if first:
+            queue.appendleft(job)
+        else:
+            queue.append(job)
+        return job
 
-    def _start(self, destination: _Destination, job: _Job) -> None:
+    @staticmethod
+    def _canonical(ruri: str) -> str:
+        try:
+            return parse_uri(ruri).canonical()
+        except UriError:
+            return ruri  # sending it will fail, and that is its outcome
+
+    def _start(self, destination: _Destination, job: Job) -> None:
         destination.current = job
         try:
             self._send(job.make_request(), job.answered)
@@ -115,7 +156,7 @@ class Pages:
             outcome = Outcome(OutcomeKind.REFUSED, 400, str(error))
             self._timers.call_later(0, partial(self._finish, destination, job, outcome))
 
-    def answered(self, destination: _Destination, job: _Job, response: Response) -> None:
+    def answered(self, destination: _Destination, job: Job, response: Response) -> None:
         """The MESSAGE under way has its final response."""
         status = response.status
         if status < 300:
@@ -131,10 +172,12 @@ class Pages:
                 self._rest(destination)
         else:
             destination.backoff = 0.0
-            outcome = Outcome(OutcomeKind.REFUSED, status, response.reason)
+            outcome = Outcome(
+                OutcomeKind.REFUSED, status, response.reason, retry_after=response.retry_after
+            )
         self._finish(destination, job, outcome)
 
-    def _finish(self, destination: _Destination, job: _Job, outcome: Outcome) -> None:
+    def _finish(self, destination: _Destination, job: Job, outcome: Outcome) -> None:
         destination.current = None
         self.pending -= 1
         try:
@@ -162,16 +205,38 @@ class Pages:
         if self._backoff:
             doubled = max(self._backoff, destination.backoff * 2)
             destination.backoff = min(doubled, self._backoff_max)
-            destination.resting = True
-            self._timers.call_later(destination.backoff, partial(self._rested, destination))
+            self._rest_for(destination, destination.backoff)
+
+    def rest(self, ruri: str, seconds: float) -> None:
+        """Send nothing more to ``ruri`` for so long."""
+        self._rest_for(self._destination(self._canonical(ruri)), seconds)
+
+    def _destination(self, uri: str) -> _Destination:
+        destination = self._destinations.get(uri)
+        if destination is None:
+            destination = self._destinations[uri] = _Destination(uri)
+        return destination
+
+    def _rest_for(self, destination: _Destination, seconds: float) -> None:
+        until = self._timers.seconds() + seconds
+        if until > destination.resting_until:
+            destination.resting_until = until
+            if not destination.resting:
+                destination.resting = True
+                self._timers.call_later(seconds, partial(self._rested, destination))
 
     def _rested(self, destination: _Destination) -> None:
+        left = destination.resting_until - self._timers.seconds()
+        if left > 1e-6 and not self._closed:  # a timer may come early by its rounding
+            self._timers.call_later(left, partial(self._rested, destination))
+            return
         destination.resting = False
         self._next_turn(destination)
 
     def close(self) -> None:
         """Give up what has not been sent yet; each of these messages ends as dropped."""
-        dropped: list[_Job] = []
+        self._closed = True
+        dropped: list[Job] = []
         for destination in self._destinations.values():
             for queue in destination.lanes.values():
                 dropped += queue

@@ -97,6 +97,7 @@ class TemplatePolicy:
 
     def __init__(self, settings: PolicySettings) -> None:
         self._content_types = settings.content_types
+        self._congestion_safe = settings.congestion_safe
         self._problems: list[str] = []
         self._message_key = self._compile(settings, "message_key", KEY_FIELDS)
         self._invite_key = self._compile(settings, "invite_key", KEY_FIELDS)
@@ -161,4 +162,11 @@ class TemplatePolicy:
         found = key.render(facts)
         if not found:
             return Refusal(400, "No session key in this request")
-        return Route(found, rendered[0], rendered[1], rendered[2], self._content_types)
+        return Route(
+            found,
+            rendered[0],
+            rendered[1],
+            rendered[2],
+            self._content_types,
+            self._congestion_safe,
+        )

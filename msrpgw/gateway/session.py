@@ -13,14 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-import msgspec
-
-from msrpgw.gateway.custody import Custody, PageItem
+from msrpgw.gateway.custody import Custody
+from msrpgw.gateway.items import PageItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.msrp.session import Incoming, SendResult
 from msrpgw.timers import Timer, Timers
-from msrpgw.types import Direction, Message, Outcome, OutcomeKind
+from msrpgw.types import Direction, Message, Outcome, OutcomeKind, Parties
 
 _DELIVERED = Outcome(OutcomeKind.DELIVERED, 200, "OK")
 
@@ -32,14 +31,6 @@ class SessionState(enum.Enum):
     UP = "up"  #: nothing: messages flow
     MOVING = "moving"  #: the leg's next MSRP session
     ENDED = "ended"  #: nothing ever again
-
-
-class Parties(msgspec.Struct, frozen=True):
-    """Who talks, as the MESSAGEs to the page user say it."""
-
-    from_uri: str  #: the MSRP user
-    to_uri: str  #: the page user
-    ruri: str  #: where MESSAGEs to the page user go
 
 
 class Room:
@@ -63,8 +54,13 @@ class SessionObserver(Protocol):
     def session_up(self, session: "GatewaySession") -> None:
         """Messages flow for the first time."""
 
-    def session_ended(self, session: "GatewaySession", end: LegEnd, undelivered: int) -> None:
-        """The session is over; ``undelivered`` messages get their outcome right after this."""
+    def session_ended(
+        self, session: "GatewaySession", end: LegEnd, outcome: Outcome, items: list[PageItem]
+    ) -> None:
+        """The session is over; its messages get this outcome right after this."""
+
+    def dialog_changed(self, session: "GatewaySession", leg: Leg) -> None:
+        """There is a dialog with the MSRP user, or its target has changed."""
 
     def page_message(self, session: "GatewaySession", incoming: Incoming) -> None:
         """The MSRP user sent a message for the page user."""
@@ -95,8 +91,10 @@ class GatewaySession:
         timers: Timers,
         room: Room,
         make_leg: Callable[[LegListener], Leg],
+        safe: bool = False,
     ) -> None:
         self.key = key
+        self.safe = safe  #: whether every hop to the page user takes large MESSAGEs
         self.parties = parties
         self.invite = invite  #: From, To and request URI of the INVITE that set it up
         self.called = called  #: whether a MESSAGE caused that INVITE
@@ -106,7 +104,6 @@ class GatewaySession:
         self.last_activity = self.created  #: when anything came from either side
         self.pages_waiting = 0  #: messages to the page user without an outcome
         self.pages_bytes = 0
-        self.last_notice: float | None = None
         self._observer = observer
         self._custody = custody
         self._settings = settings
@@ -195,6 +192,22 @@ class GatewaySession:
         else:
             self._waiting.append(item)
 
+    def withdraw(self, item: PageItem) -> bool:
+        """Take a message out that waits to be sent; False when it was sent."""
+        for queue in (self._waiting, self._resend):
+            if item in queue:
+                queue.remove(item)
+                self._release(item)
+                if self.called and self.state is SessionState.SETTING_UP and not self.queued:
+                    self.end("None of its messages is to be delivered any more")
+                return True
+        return False
+
+    @property
+    def unanswered(self) -> int:
+        """How many messages were sent, and their SENDs have no response yet."""
+        return len(self._sent)
+
     def _transmit(self, item: PageItem) -> None:
         message = item.message
         self._sent[item] = None
@@ -237,9 +250,12 @@ class GatewaySession:
         self._finish(item, Outcome(OutcomeKind.EXPIRED, 0, "No REPORT came from behind the relay"))
 
     def _finish(self, item: PageItem, outcome: Outcome) -> None:
+        self._release(item)
+        self._custody.message_outcome(item, outcome)
+
+    def _release(self, item: PageItem) -> None:
         self._room.used -= 1
         self._waiting_bytes -= len(item.message.body)
-        self._custody.message_outcome(item, outcome)
 
     def _flush(self) -> None:
         for queue in (self._resend, self._waiting):
@@ -275,6 +291,10 @@ class GatewaySession:
 
     # What the leg tells
 
+    def dialog_changed(self, leg: Leg) -> None:
+        """There is a dialog, or its target has changed."""
+        self._observer.dialog_changed(self, leg)
+
     def is_of_use(self, leg: Leg) -> bool:
         """Whether the leg takes any message that waits; one without messages may get some."""
         waiting = self._waiting
@@ -306,7 +326,13 @@ class GatewaySession:
         refused = not end.was_up and end.code >= 400 and end.code not in (408, 480, 503)
         kind = OutcomeKind.REFUSED if refused else OutcomeKind.UNREACHABLE
         # No MSRP status: nobody was sent the message, or nobody answered it.
-        outcome = self._end = Outcome(kind, 0, end.reason)
+        outcome = self._end = Outcome(
+            kind,
+            0,
+            end.reason,
+            setup=0 if end.was_up else end.code,
+            retry_after=end.retry_after,
+        )
         items = [*self._resend, *self._sent, *self._waiting]
         for item, timer in self._relayed.values():
             timer.cancel()
@@ -314,7 +340,7 @@ class GatewaySession:
         for queue in (self._resend, self._sent, self._waiting, self._relayed):
             queue.clear()
         # The observer first: its notice of the failed set-up stands for all of these messages.
-        self._observer.session_ended(self, end, len(items))
+        self._observer.session_ended(self, end, outcome, items)
         for item in items:
             self._finish(item, outcome)
 

@@ -1,6 +1,7 @@
-"""What can be set in the gateway room: the tables ``[gateway]``, ``[policy]``, ``[notice]``."""
+"""What can be set in the gateway room: ``[gateway]``, ``[delivery]``, ``[policy]``, ``[notice]``,
+``[events]``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,8 +27,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     hold_send: Annotated[float, Meta(ge=0, le=20)] = 5.0
     #: how long a message may stay behind an MSRP relay before its REPORT is given up
     relay_timeout: Annotated[float, Meta(gt=0)] = 120.0
-    #: how long shutdown waits for sessions to end
-    grace: Seconds = 5.0
+    #: how long shutdown waits for messages on their way, and then for sessions to end
+    shutdown_grace: Seconds = 5.0
     #: most messages waiting in one session and direction; more get 480 (MSRP 413)
     queue_limit: Count = 1000
     #: most bytes of messages waiting in one session and direction
@@ -39,6 +40,26 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     #: first wait before a request URI that timed out is tried again; doubles up to ``backoff_max``
     backoff: Seconds = 2.0
     backoff_max: Seconds = 32.0
+
+
+class DeliverySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How messages in our custody are delivered.  Times in seconds, sizes in bytes."""
+
+    #: how long delivery is tried; 0: once
+    message_ttl: Seconds = 86400.0
+    #: first wait before the next attempt; doubles up to ``retry_max``
+    retry_interval: Annotated[float, Meta(gt=0)] = 2.0
+    retry_max: Annotated[float, Meta(gt=0)] = 300.0
+    #: how long a message that is tried again may keep back those behind it to the same page user
+    retry_block: Seconds = 60.0
+    #: SIP status of a MESSAGE, or of the call to an MSRP user, that another attempt may mend
+    retry_sip: tuple[Annotated[int, Meta(ge=300, le=699)], ...] = (408, 480, 500, 503, 504)
+    #: MSRP status of a SEND, or of a REPORT about it, that another attempt may mend
+    retry_msrp: tuple[Annotated[int, Meta(ge=300, le=999)], ...] = (408,)
+    #: largest MESSAGE to a page user whose route is not congestion-safe (RFC 3428 §8)
+    message_max: Annotated[int, Meta(ge=500)] = 1300
+    #: what becomes of a longer text: numbered MESSAGEs, or 413
+    long_messages: Literal["split", "refuse"] = "split"
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +82,8 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     message_ruri: str = "{ruri}"
     #: what MSRP users may send, written to a=accept-types
     content_types: tuple[str, ...] = ("text/plain",)
+    #: every hop to the page users is known to be safe for large messages, over TCP
+    congestion_safe: bool = False
 
 
 class NoticeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,9 +97,13 @@ class NoticeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     content_type: str = "text/plain"
     #: also {code} and {reason}
     setup_failed: str = "Failed to establish session, error: {code} {reason}"
-    #: also {code} and {reason}
-    message_failed: str = "Message not delivered, error: {code} {reason}"
-    #: at most one notice to a session in so many seconds
+    #: the same when the messages wait for another attempt
+    delayed: str = "Not delivered yet, error: {code} {reason}; trying again"
+    #: also {code}, {reason}, {text} (its first words), {time} (when it came) and {others}
+    message_failed: str = (
+        'Message not delivered, error: {code} {reason}; it was "{text}" of {time}{others}'
+    )
+    #: at most one notice to a session in so many seconds; what failed meanwhile is counted
     interval: Seconds = 10.0
 
 

@@ -62,3 +62,30 @@ def sip_to_msrp(status: int) -> int:
 def msrp_to_sip(status: int) -> tuple[int, str]:
     """Status and reason phrase of a SIP response for an MSRP status; 0: lost without an answer."""
     return MSRP_TO_SIP.get(status, (500, f"MSRP status {status}"))
+
+
+#: SIP status that the call to an MSRP user failed with, and that a MESSAGE which waited for it gets
+#: as well, if it has had no answer: 4xx that are about the user; all 6xx do.
+PASSED_ON: Mapping[int, str] = {
+    403: "Forbidden",
+    404: "Not Found",
+    410: "Gone",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+    484: "Address Incomplete",
+    486: "Busy Here",
+    488: "Not Acceptable Here",
+}
+
+
+def setup_to_sip(status: int) -> tuple[int, str]:
+    """Status and reason phrase of a SIP response when the call to the MSRP user failed.
+
+    Never 408 (RFC 4320 §4.2), nor 401 and 407, which ask for what the sender can't give, nor 503,
+    which a proxy would take for the whole gateway's.
+    """
+    if status >= 600:
+        return status, "Refused by the MSRP user"
+    if status in PASSED_ON:
+        return status, PASSED_ON[status]
+    return 480, f"No session with the MSRP user: {status}"

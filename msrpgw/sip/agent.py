@@ -15,14 +15,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from msrpgw.errors import ConfigError, RenderError, SipError
+from msrpgw.errors import RenderError, SipError
 from msrpgw.sip.client import ClientRequest, OnResponse
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import Complaints, SipCounters
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
-from msrpgw.sip.locate import Locator
+from msrpgw.sip.locate import Locator, parse_proxy
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
 from msrpgw.sip.settings import SipSettings
@@ -33,7 +33,7 @@ from msrpgw.sip.transaction import (
     Transactions,
 )
 from msrpgw.sip.transport import Target, Transports, bracketed
-from msrpgw.sip.uri import SipUri, Uri, parse_uri
+from msrpgw.sip.uri import SipUri, Uri
 from msrpgw.timers import Timers
 
 __all__ = ["ClientRequest", "DialogOwner", "SipCounters", "UserAgent"]
@@ -106,7 +106,7 @@ class UserAgent:
         self._dialogs: dict[DialogId, DialogOwner] = {}
         self._server = ("Server", settings.user_agent)
         self._secret = random(16)  # for tags of stateless answers
-        self._proxy = _parse_proxy(settings.outbound_proxy)
+        self._proxy = parse_proxy(settings.outbound_proxy)
 
     # Life
 
@@ -164,17 +164,25 @@ class UserAgent:
     # Sending
 
     def request(
-        self, request: Request, on_response: OnResponse, *, target: Target | None = None
+        self,
+        request: Request,
+        on_response: OnResponse,
+        *,
+        target: Target | None = None,
+        branch: str = "",
+        safe: bool = False,
     ) -> ClientRequest:
         """Send a request; it is the agent's from now on.
 
         Via, and Max-Forwards and User-Agent where missing, are added.  It goes to ``target``,
         else to its topmost Route, to the outbound proxy if it is outside of dialogs, or to its
-        request URI.  ``on_response`` is never called before this returns.
+        request URI.  ``on_response`` is never called before this returns.  ``branch``: of the
+        first attempt's Via; a new one when empty.  ``safe``: what is too large for UDP goes over
+        TCP or not at all.
         Raises RenderError when a value can't be written, SipSyntaxError for a bad URI.
         """
         self._complete(request)
-        client = ClientRequest(self, request, on_response)
+        client = ClientRequest(self, request, on_response, branch, safe)
         if target is not None:
             client.start([target])
             return client
@@ -230,15 +238,27 @@ class UserAgent:
         return request.target
 
     def new_message(
-        self, ruri: str, from_uri: str, to_uri: str, content_type: str, body: bytes
+        self,
+        ruri: str,
+        from_uri: str,
+        to_uri: str,
+        content_type: str,
+        body: bytes,
+        *,
+        call_id: str = "",
+        tag: str = "",
+        cseq: int = 1,
     ) -> Request:
-        """A MESSAGE outside of dialogs (RFC 3428 §4)."""
+        """A MESSAGE outside of dialogs (RFC 3428 §4).
+
+        ``call_id``, ``tag`` (of From) and ``cseq`` are those of the former when it repeats one.
+        """
         fields = [
             ("Max-Forwards", "70"),
-            ("From", f"<{from_uri}>;tag={self.new_tag()}"),
+            ("From", f"<{from_uri}>;tag={tag or self.new_tag()}"),
             ("To", f"<{to_uri}>"),
-            ("Call-ID", self.new_call_id()),
-            ("CSeq", "1 MESSAGE"),
+            ("Call-ID", call_id or self.new_call_id()),
+            ("CSeq", f"{cseq} MESSAGE"),
             ("User-Agent", self.settings.user_agent),
             ("Content-Type", content_type),
         ]
@@ -468,15 +488,3 @@ class UserAgent:
     def stray_response_received(self, response: Response, source: ReplyPath) -> None:
         """A response to nothing that we know of is dropped (§18.1.2)."""
         self.counters.stray_responses += 1
-
-
-def _parse_proxy(text: str | None) -> SipUri | None:
-    if not text:
-        return None
-    try:
-        uri = parse_uri(text)
-    except SipError as error:
-        raise ConfigError([f"[sip] outbound_proxy: {error.reason}"]) from None
-    if not isinstance(uri, SipUri):
-        raise ConfigError([f"[sip] outbound_proxy: {text!r} is no sip: URI"])
-    return uri

@@ -50,11 +50,13 @@ class ClientRequest:
     """
 
     __slots__ = (
+        "_branch",
         "_cancelled",
         "_finished",
         "_on_response",
         "_patience",
         "_provisional",
+        "_safe",
         "_sender",
         "_sending",
         "_target",
@@ -63,8 +65,17 @@ class ClientRequest:
         "request",
     )
 
-    def __init__(self, sender: RequestSender, request: Request, on_response: OnResponse) -> None:
+    def __init__(
+        self,
+        sender: RequestSender,
+        request: Request,
+        on_response: OnResponse,
+        branch: str = "",
+        safe: bool = False,
+    ) -> None:
         self.request = request  #: as sent, with its Via
+        self._branch = branch  # of the first attempt; empty afterwards
+        self._safe = safe
         self._sender = sender
         self._on_response = on_response
         self._targets: list[Target] = []  # those that come after the present one
@@ -102,7 +113,7 @@ class ClientRequest:
     def _attempt(self, target: Target) -> None:
         sender = self._sender
         request = self.request
-        branch = sender.new_branch()
+        branch, self._branch = self._branch or sender.new_branch(), ""
         request.headers.insert_first("Via", sender.transports.via_prefix(target) + branch)
         data = request.render()
         if (
@@ -112,7 +123,8 @@ class ClientRequest:
         ):
             # §18.1.1: over TCP, and back to UDP only when there is no TCP at all.
             request.headers.remove_first("Via")
-            self._targets.insert(0, target._replace(fallback=True))
+            if not self._safe:
+                self._targets.insert(0, target._replace(fallback=True))
             target = target._replace(transport="TCP")
             request.headers.insert_first("Via", sender.transports.via_prefix(target) + branch)
             data = request.render()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from msrpgw.errors import SipSyntaxError
-from msrpgw.sip.fields import NameAddr
+from msrpgw.sip.fields import NameAddr, parse_name_addr
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Message, Request, Response
 from msrpgw.sip.uri import SipUri, Uri
+from msrpgw.types import JournalDialog
 
 
 class DialogId(NamedTuple):
@@ -140,6 +141,18 @@ class Dialog:
         request.strictly_routed = strict
         return request
 
+    def kept(self, key: str) -> JournalDialog:
+        """What it takes to end the dialog in another process.  ``key``: of its session."""
+        return JournalDialog(
+            key=key,
+            call_id=self.id.call_id,
+            local=self._local,
+            remote=self._remote,
+            target=self.remote_target,
+            routes=tuple(route.render() for route in self.route_set),
+            cseq=self.local_cseq,
+        )
+
     def check_cseq(self, request: Request) -> bool:
         """Whether a received request is in order (§12.2.2); if so its number is remembered.
 
@@ -156,6 +169,25 @@ class Dialog:
         contact = message.contact
         if contact is not None:
             self.remote_target = as_request_uri(contact.uri)
+
+
+#: how much a revived dialog leaps over: requests that were sent after it was kept
+_CSEQ_GAP = 1000
+
+
+def revived(kept: JournalDialog) -> Dialog:
+    """A dialog of another process, good for a BYE.  Raises SipSyntaxError."""
+    call_id, local, remote = kept.call_id, kept.local, kept.remote
+    return Dialog(
+        DialogId(call_id, parse_name_addr(local).tag or "", parse_name_addr(remote).tag or ""),
+        local=local,
+        remote=remote,
+        remote_target=kept.target,
+        route_set=[parse_name_addr(route) for route in kept.routes],
+        local_cseq=kept.cseq + _CSEQ_GAP,
+        remote_cseq=None,
+        secure=False,
+    )
 
 
 def as_request_uri(uri: Uri) -> str:

@@ -76,6 +76,7 @@ class InviteUsage:
         self.state = UsageState.ENDED
         self.call_id = call_id
         self.offer = b""  #: SDP of the INVITE received; b"" when it asks for our offer
+        self.retry_after = 0.0  #: seconds that the refusal of our INVITE asks us to wait
         self.dialog: Dialog | None = None  #: None until there is one that is more than early
         self._agent = agent
         self._listener = listener
@@ -263,6 +264,7 @@ class InviteUsage:
         if target is not None:
             self._invite(target)
         else:
+            self.retry_after = response.retry_after if response is not None else 0.0
             self._fail(status, reason)
 
     def _redirection(self, status: int, response: Response | None) -> str | None:

@@ -20,9 +20,10 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from msrpgw.errors import ConfigError, SipError
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import Target
-from msrpgw.sip.uri import SipUri, Uri
+from msrpgw.sip.uri import SipUri, Uri, parse_uri
 from msrpgw.timers import Timer, Timers
 
 _log = Logger()
@@ -184,3 +185,16 @@ def _host(uri: Uri) -> str:
     """Host to look for, lower case, without brackets; ``maddr`` overrides (RFC 3263 §4)."""
     host = uri.parameter("maddr") or uri.host
     return host.strip("[]").lower()
+
+
+def parse_proxy(text: str | None) -> SipUri | None:
+    """The URI of ``[sip] outbound_proxy``, None when there is none.  Raises ConfigError."""
+    if not text:
+        return None
+    try:
+        uri = parse_uri(text)
+    except SipError as error:
+        raise ConfigError([f"[sip] outbound_proxy: {error.reason}"]) from None
+    if not isinstance(uri, SipUri):
+        raise ConfigError([f"[sip] outbound_proxy: {text!r} is no sip: URI"])
+    return uri

@@ -311,6 +311,9 @@ class Request(Message):
         return f"<Request {self.method} {self.uri!r}>"
 
 
+_DELTA_SECONDS = re.compile(r"\s*([0-9]{1,9})(?![0-9])")
+
+
 class Response(Message):
     """A response (§7.2).
 
@@ -328,6 +331,13 @@ class Response(Message):
         self.headers = headers
         self.body = body
         self.local = local
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds that it asks us to wait (§20.33); 0 when it does not, or not in seconds."""
+        value = self.headers.get("Retry-After")
+        found = _DELTA_SECONDS.match(value) if value else None
+        return float(found[1]) if found else 0.0
 
     def start_line(self) -> str:
         """The Status-Line (§7.2)."""

@@ -45,6 +45,9 @@ class Reach(NamedTuple):
     proxy_port: int  #: SIP port that the user takes for the gateway's
 
 
+#: of the gateway: long texts cross whole, since all users take TCP
+_CONFIGURATION = "[policy]\ncongestion_safe = true\n"
+
 #: from a user's own SIP port and the gateway's
 Link = Callable[[int, int], Reach]
 
@@ -296,9 +299,13 @@ async def run(reactor: Any, options: argparse.Namespace, link: Link = direct) ->
     sip, msrp = options.sip_port or free[0], options.msrp_port or free[1]
     with tempfile.TemporaryDirectory(prefix="msrpgw-demo-") as state:
         gateway = _Gateway()
+        configuration = os.path.join(state, "demo.toml")
+        with open(configuration, "w", encoding="utf-8") as file:
+            file.write(_CONFIGURATION)
         command = [
             *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-            *("--nodaemon", "--pidfile=", "msrpgw", "--state-dir", state),
+            *("--nodaemon", "--pidfile=", "msrpgw", "--config", configuration),
+            *("--state-dir", state),
             *("--sip", f"udp:{HOST}:{sip}", "--sip", f"tcp:{HOST}:{sip}"),
             *("--msrp", f"{HOST}:{msrp}"),
         ]

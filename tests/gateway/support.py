@@ -8,7 +8,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.policy import TemplatePolicy
-from msrpgw.gateway.settings import GatewaySettings, NoticeSettings, PolicySettings
+from msrpgw.gateway.settings import (
+    DeliverySettings,
+    GatewaySettings,
+    NoticeSettings,
+    PolicySettings,
+)
+from msrpgw.interfaces import IJournal
+from msrpgw.journal.memory import MemoryJournal
+from msrpgw.journal.settings import JournalSettings
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.sip.agent import UserAgent
@@ -19,6 +27,9 @@ from tests.network import Network, lose_none
 from tests.support import CountingRandom, make_agent
 
 GATEWAY = "127.0.0.1"
+
+#: what a calendar shows when the clock shows 0, in seconds
+EPOCH = 1_700_000_000.0
 
 
 class RecordingSink:
@@ -46,37 +57,64 @@ class Town:
         age: float = 0.0,
         policy: PolicySettings | None = None,
         notice: NoticeSettings | None = None,
+        delivery: DeliverySettings | None = None,
+        journal: IJournal | None = None,
         sip: dict[str, Any] | None = None,
         msrp: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        """``age``: what the clock shows at the start; ``settings`` are those of the gateway."""
+        """``age``: what the clock shows at the start; ``settings`` are those of the gateway.
+
+        Messages are tried once, unless ``delivery`` says otherwise.
+        """
+        self.journal = journal or MemoryJournal(JournalSettings())
         self.network = Network(lost=lost)
         self.clock = self.network.clock
         self.clock.advance(age)
-        self.agent = make_agent(self.network, GATEWAY, 5060, **(sip or {}))
-        self.endpoint = self._endpoint(GATEWAY, 2855, **(msrp or {}))
         self.sink = RecordingSink()
+        self._sip = sip or {}
+        self._msrp = msrp or {}
+        self._settings = GatewaySettings(**settings)
+        self._delivery = delivery or DeliverySettings(message_ttl=0)
+        self._notice = notice or NoticeSettings()
+        self._policy = policy or PolicySettings()
+        self._lives = 0
+        self.live()
+
+    def live(self) -> None:
+        """Start a gateway process: the first, or the next with what the journal has."""
+        self._lives += 1
+        self.agent = make_agent(self.network, GATEWAY, 5060, life=self._lives, **self._sip)
+        self.endpoint = self._endpoint(GATEWAY, 2855, life=self._lives, **self._msrp)
         self.hub = EventHub()
         self.hub.add(self.sink)
         self.gateway = Gateway(
             self.agent,
             self.endpoint,
             self.agent.timers,
-            GatewaySettings(**settings),
-            notice or NoticeSettings(),
-            TemplatePolicy(policy or PolicySettings()),
+            self._settings,
+            self._delivery,
+            self._notice,
+            TemplatePolicy(self._policy),
+            self.journal,
             self.hub,
-            CountingRandom("gateway"),
+            random=CountingRandom(f"gateway {self._lives}"),
+            now=lambda: EPOCH + self.clock.seconds(),
         )
+        self.gateway.use_key(b"k" * 32)
         self.gateway.start()
+        self.journal.open(self.gateway.resume)
 
-    def _endpoint(self, host: str, port: int, **settings: Any) -> Endpoint:
+    def kill(self) -> None:
+        """The gateway's process ends without a chance to do anything about it."""
+        self.network.kill(GATEWAY)
+
+    def _endpoint(self, host: str, port: int, life: int = 1, **settings: Any) -> Endpoint:
         reactor = self.network.host(host)
         endpoint = Endpoint(
             reactor,
             Timers(reactor),
-            CountingRandom(f"msrp {host}:{port}"),
+            CountingRandom(f"msrp {host}:{port}/{life}"),
             MsrpSettings(listen=f"{host}:{port}", **settings),
             allow_source=lambda address: True,
         )

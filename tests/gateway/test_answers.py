@@ -97,7 +97,13 @@ class MessageTests(AnswerTestCase):
         self.bob.send_status = 0
         self.assertEqual(self.alice.message(BOB, seconds=0.5).status, 202)
         self.town.run(31, step=0.1)
-        self.assertEqual(self.alice.texts(), ["Message not delivered, error: 504 No MSRP response"])
+        self.assertEqual(
+            self.alice.texts(),
+            [
+                "Message not delivered, error: 504 No MSRP response;"
+                ' it was "hi" of 2023-11-14 22:13:20 UTC'
+            ],
+        )
         self.town.check_settled(self, sessions=1)
 
     def test_many_failures_one_notice(self) -> None:

@@ -99,7 +99,11 @@ class ByeTests(EndTestCase):
         self.town.run(0.3)
         self.check_ended("Ended by the peer", byes=0)
         self.assertEqual(
-            self.alice.texts(), ["Message not delivered, error: 480 Ended by the peer"]
+            self.alice.texts(),
+            [
+                "Message not delivered, error: 480 Ended by the peer;"
+                ' it was "lost" of 2023-11-14 22:13:20 UTC'
+            ],
         )
 
     def test_message_to_the_page_user_under_way(self) -> None:
@@ -131,7 +135,7 @@ class ByeTests(EndTestCase):
     def test_nothing_is_left(self) -> None:
         """No timer, no transaction, no connection's session."""
         self.bob.in_dialog("BYE")
-        self.town.run(80, step=0.5)
+        self.town.run(400, step=0.5)
         self.assertEqual(len(self.town.agent.transactions), 0)
         self.assertEqual(self.town.endpoint.sessions(), [])
         self.town.agent.stop()
@@ -243,7 +247,11 @@ class TimeTests(EndTestCase):
         self.town.run(1)
         self.check_ended("Longer than max_duration")
         self.assertEqual(
-            self.alice.texts(), ["Message not delivered, error: 480 Longer than max_duration"]
+            self.alice.texts(),
+            [
+                "Message not delivered, error: 480 Longer than max_duration;"
+                ' it was "hi" of 2023-11-14 22:14:19 UTC'
+            ],
         )
 
 
@@ -251,9 +259,8 @@ class ShutdownTests(EndTestCase):
     """The gateway is stopped."""
 
     def stop(self, grace: float = 5.0) -> Deferred[None]:
-        """Stop; the sessions are gone at once."""
+        """Stop; without messages on their way the sessions are gone at once."""
         stopped: Deferred[None] = self.town.gateway.stop(grace)
-        self.assertEqual(self.town.gateway.sessions, {})
         return stopped
 
     def test_bye(self) -> None:
@@ -261,6 +268,7 @@ class ShutdownTests(EndTestCase):
         carol = WireMsrp(self.town, "carol", "192.0.2.3")
         carol.call(self.alice.uri)
         stopped = self.stop()
+        self.assertEqual(self.town.gateway.sessions, {})
         self.assertNoResult(stopped)
         self.town.run(0.1)
         self.successResultOf(stopped)
@@ -337,8 +345,11 @@ class ShutdownTests(EndTestCase):
         for number in range(3):
             self.bob.send(str(number))
         stopped = self.stop(2)
-        self.town.run(2.1)
+        self.town.run(1.9)
+        self.assertEqual(self.bob.requests("BYE"), [])
+        self.town.run(0.2)
         self.successResultOf(stopped)
+        self.assertEqual(len(self.bob.requests("BYE")), 1)
         self.assertEqual(self.alice.texts(), ["0"])
         self.assertEqual(self.town.gateway._pages.pending, 1)  # under way until SIP is stopped
 
@@ -348,8 +359,23 @@ class ShutdownTests(EndTestCase):
         request = self.alice.make("MESSAGE", self.bob.uri, b"lost", "text/plain")
         self.alice.write(request)
         self.town.run(0.1)
-        self.stop()
+        stopped = self.stop()
+        self.assertEqual(self.bob.requests("BYE"), [])
+        self.bob.connections[0].answer(self.bob.sends()[-1], 200)
         self.town.run(0.1)
+        self.assertEqual([answer.status for answer in self.alice.responses(request)], [200])
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.bob.requests("BYE")), 1)
+
+    def test_message_that_the_msrp_user_does_not_answer(self) -> None:
+        """Without a journal its sender learns the truth when the grace time is over."""
+        self.found(Town(hold_message=3))
+        self.bob.send_status = 0
+        request = self.alice.make("MESSAGE", self.bob.uri, b"lost", "text/plain")
+        self.alice.write(request)
+        self.town.run(0.1)
+        self.stop(1)
+        self.town.run(1.1)
         self.assertEqual([answer.status for answer in self.alice.responses(request)], [480])
 
     def test_send_while_it_stops(self) -> None:

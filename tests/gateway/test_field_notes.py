@@ -1,5 +1,6 @@
 """Failures of other gateways and proxies seen on the wire: each is a test that we pass."""
 
+from msrpgw.gateway.settings import PolicySettings
 from msrpgw.sip.message import Request
 from tests.gateway.meeting import MeetingTestCase
 from tests.gateway.support import Town
@@ -216,7 +217,7 @@ class LossesTests(MeetingTestCase):
 
     def test_send_over_64_kib(self) -> None:
         """In one chunk; the MESSAGE goes over TCP, which Alice has."""
-        town = Town()
+        town = Town(policy=PolicySettings(congestion_safe=True))
         alice = town.page_user("alice", "192.0.2.1", max_message_size=1 << 20)
         bob = WireMsrp(town, "bob", "192.0.2.2")
         bob.call(alice.uri)
@@ -251,7 +252,7 @@ class LossesTests(MeetingTestCase):
         text = "20 kB in a single datagram" * 800
         self.assertEqual(self.alice.message(self.bob.uri, text).status, 200)
         self.assertEqual("".join(self.bob.bodies()), text)
-        town = Town()
+        town = Town(policy=PolicySettings(congestion_safe=True))
         alice = town.page_user("alice", "192.0.2.1")
         bob = town.msrp_user("bob", "192.0.2.2")
         alice.send(bob.uri, text)

@@ -281,7 +281,10 @@ class RelayTests(MeetingTestCase):
         _, send = self.ask()
         self.bob.send(None, method="REPORT", Message_ID=send.message_id, Status="000 408 Gone")
         self.town.run(0.1)
-        self.assertEqual(self.alice.texts(), ["Message not delivered, error: 504 Gone"])
+        self.assertEqual(
+            self.alice.texts(),
+            ['Message not delivered, error: 504 Gone; it was "hi" of 2023-11-14 22:13:20 UTC'],
+        )
         self.town.check_settled(self, sessions=1)
 
     def test_no_report(self) -> None:

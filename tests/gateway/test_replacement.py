@@ -52,8 +52,9 @@ class GlareTests(ReplacementTestCase):
         self.bob.answer(invite, 487)
         self.town.run(0.2)
         self.assertEqual(self.bob.bodies(), ["one", "two", "three"])
-        self.assertEqual(self.town.sink.events[0].name, "E_MSRP_SESSION_NEW")
-        self.assertEqual(len(self.town.sink.events), 1)
+        self.assertEqual(len(self.town.sink.named("E_MSRP_SESSION_NEW")), 1)
+        self.assertEqual(len(self.town.sink.named("E_MSRPGW_MESSAGE_DELIVERED")), 3)
+        self.assertEqual(len(self.town.sink.events), 4)
         self.bob.on_request = self.bob.take
         self.check_both_ways()
         self.assertEqual(self.alice.texts(), ["to alice"])

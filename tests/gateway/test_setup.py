@@ -241,7 +241,10 @@ class AnswerTests(SetupTestCase):
         self.assertEqual(bob.bodies(), ["two"])
         self.assertEqual(
             self.alice.texts(),
-            ["Message not delivered, error: 415 The MSRP user takes other types"],
+            [
+                "Message not delivered, error: 415 The MSRP user takes other types;"
+                ' it was "<b>one</b>" of 2023-11-14 22:13:20 UTC'
+            ],
         )
         self.assertEqual(self.town.sink.named(FAILED), [])
         self.town.check_settled(self, sessions=1)
@@ -365,6 +368,8 @@ class Courteous:
 
     def event_raised(self, event: Event) -> None:
         """Tell the page user."""
+        if event.name != FAILED:
+            return
         told = event.parameters
         self._pages.send_page(
             told["from_uri"],

@@ -1,4 +1,4 @@
-"""The two tables of statuses, and the document that shows them."""
+"""The tables of statuses, and the document that shows them."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.gateway.status import (
     MSRP_TO_SIP,
+    PASSED_ON,
     SIP_CLASS_TO_MSRP,
     SIP_TO_MSRP,
     msrp_to_sip,
+    setup_to_sip,
     sip_to_msrp,
 )
 from msrpgw.sip.message import REASONS
@@ -90,6 +92,25 @@ class MsrpToSipTests(SynchronousTestCase):
         self.assertEqual(msrp_to_sip(499), (500, "MSRP status 499"))
 
 
+class SetupTests(SynchronousTestCase):
+    """The final response to a MESSAGE whose call failed."""
+
+    def test_never_misleading(self) -> None:
+        # 408: RFC 4320 §4.2; 401, 407: not the sender's to answer; 503: not the whole gateway.
+        for status in range(300, 700):
+            answered, _ = setup_to_sip(status)
+            self.assertGreaterEqual(answered, 400)
+            self.assertNotIn(answered, (401, 407, 408, 503))
+
+    def test_passed_on(self) -> None:
+        for status in (404, 486, 488, 600, 603, 699):
+            self.assertEqual(setup_to_sip(status)[0], status)
+        for status in (302, 401, 408, 480, 481, 500, 503, 504):
+            self.assertEqual(
+                setup_to_sip(status), (480, f"No session with the MSRP user: {status}")
+            )
+
+
 class DocumentTests(SynchronousTestCase):
     """``docs/status-mapping.md`` has the same tables."""
 
@@ -110,6 +131,12 @@ class DocumentTests(SynchronousTestCase):
         rows = self.rows("SIP to MSRP")
         self.assertEqual(dict(rows), expected)
         self.assertEqual(len(rows), len(expected))
+
+    def test_calls(self) -> None:
+        expected = {f"{status}": f"{status} {reason}" for status, reason in PASSED_ON.items()}
+        expected["6xx"] = f"6xx {setup_to_sip(603)[1]}"
+        expected["others"] = "{} {}".format(*setup_to_sip(500))
+        self.assertEqual(dict(self.rows("A call that failed")), expected)
 
     def test_msrp_to_sip(self) -> None:
         expected = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from msrpgw.config import Config
+from msrpgw.config import Config, StateSettings
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.sip.settings import SipSettings
@@ -96,7 +96,8 @@ class ProxiedTestCase(PeerTestCase):
         return Config(
             sip=SipSettings(listen=both(self.gateway_port), t1=T1, t2=8 * T1, outbound_proxy=proxy),
             msrp=MsrpSettings(listen=f"{HOST}:{self.msrp_port}"),
-            gateway=GatewaySettings(backoff=0.0, grace=1.0),
+            gateway=GatewaySettings(backoff=0.0, shutdown_grace=1.0),
+            state=StateSettings(directory=self.state_directory()),
         )
 
     def msrp_user(self, proxy: int) -> MsrpUser:

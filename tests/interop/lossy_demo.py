@@ -5,15 +5,13 @@
 Run by ``test_demo``, as a process of its own because the reactor runs once.
 """
 
-import contextlib
 import random
-import socket
 import sys
 from typing import Any
 
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
+from twisted.protocols.portforward import ProxyFactory
 
 from msrpgw.ua.demo import HOST, Link, Reach, main
 
@@ -39,12 +37,12 @@ class _Side(DatagramProtocol):
 class LossyLink:
     """Stands between one user and the gateway, with a socket towards each.
 
-    To the gateway it is the user, to the user the gateway.  Over TCP there is nobody, so that
-    all goes over UDP.
+    To the gateway it is the user, to the user the gateway.  TCP, which long messages need, passes
+    as it is.
     """
 
     def __init__(
-        self, reactor: IReactorUDP, dice: random.Random, share: float, own: int, gateway: int
+        self, reactor: Any, dice: random.Random, share: float, own: int, gateway: int
     ) -> None:
         self._dice = dice
         self._share = share
@@ -52,18 +50,19 @@ class LossyLink:
         user_side, gateway_side = _Side(self), _Side(self)
         user_side.other, gateway_side.other = gateway_side, user_side
         user_side.towards, gateway_side.towards = (HOST, own), (HOST, gateway)
-        self._reserved: list[socket.socket] = []
         self.reach = Reach(*(self._listen(reactor, side) for side in (gateway_side, user_side)))
 
-    def _listen(self, reactor: IReactorUDP, side: _Side) -> int:
-        """Open a UDP port whose number nobody gets for TCP: connecting to it must be refused."""
+    def _listen(self, reactor: Any, side: _Side) -> int:
+        """Open a UDP port, and the same one for TCP."""
+        assert side.other is not None and side.other.towards is not None
         while True:
-            reserved = socket.socket()
-            self._reserved.append(reserved)
-            reserved.bind((HOST, 0))
-            number: int = reserved.getsockname()[1]
-            with contextlib.suppress(CannotListenError):
+            streams = reactor.listenTCP(0, ProxyFactory(*side.other.towards), interface=HOST)
+            number: int = streams.getHost().port
+            try:
                 reactor.listenUDP(number, side, interface=HOST)
+            except CannotListenError:
+                streams.stopListening()
+            else:
                 return number
 
     def drops(self) -> bool:

@@ -15,7 +15,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from msrpgw.config import Config
+from msrpgw.config import Config, StateSettings
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.settings import MsrpSettings
@@ -101,12 +101,19 @@ class PeerTestCase(TestCase):
         self.bob_uri = f"sip:bob@{HOST}:{self.user_port}"
         self.bob = self.msrp_user(self.gateway_port)
 
+    def state_directory(self) -> str:
+        """One of this test's own, for the journal."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        return directory
+
     def configuration(self) -> Config:
         """The gateway's."""
         return Config(
             sip=SipSettings(listen=both(self.gateway_port), t1=T1, t2=8 * T1),
             msrp=MsrpSettings(listen=f"{HOST}:{self.msrp_port}"),
-            gateway=GatewaySettings(backoff=0.0, grace=1.0),
+            gateway=GatewaySettings(backoff=0.0, shutdown_grace=1.0),
+            state=StateSettings(directory=self.state_directory()),
         )
 
     def agent(self, port: int, proxy: int) -> UserAgent:

@@ -33,7 +33,9 @@ class UdpTests(ProxiedTestCase):
         await self.until(lambda: len(self.sent) >= 3 and self.sent[-1].final)
         self.assertEqual(self.answers, ["three"])
         first, second, *_, last = (sent.status for sent in self.sent)
-        self.assertEqual((first, second, last), (202, 202, 200))
+        # 202 when the journal had the text before Bob did.
+        self.assertLessEqual({first, second}, {200, 202})
+        self.assertEqual(last, 200)
         await self.hang_up()
 
     async def test_opened_by_an_invite(self) -> None:

@@ -1,0 +1,133 @@
+"""What others are told of sessions and messages: events, the log, notices to page users."""
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from msrpgw.gateway import events
+from msrpgw.gateway.items import PageItem
+from msrpgw.gateway.leg import LegEnd
+from msrpgw.gateway.notices import Failure, Notices, first_words, time_of_day
+from msrpgw.gateway.session import GatewaySession
+from msrpgw.gateway.status import msrp_to_sip
+from msrpgw.timers import Timers
+from msrpgw.types import Message, Outcome
+
+_log = Logger()
+
+
+class Teller:
+    """Puts into words what the gateway decided.  One for the gateway."""
+
+    def __init__(
+        self,
+        hub: events.EventHub,
+        notices: Notices,
+        timers: Timers,
+        now: Callable[[], float],
+    ) -> None:
+        self._hub = hub
+        self._notices = notices
+        self._timers = timers
+        self._now = now
+
+    # Sessions
+
+    def session_up(self, session: GatewaySession) -> None:
+        """Messages flow for the first time."""
+        invite, leg = session.invite, session.leg
+        self._hub.raise_event(
+            events.session_new(
+                session.key,
+                invite.from_uri,
+                invite.to_uri,
+                invite.ruri,
+                leg.session_id,
+                leg.peer_accept_types,
+            )
+        )
+
+    def session_ended(self, session: GatewaySession, end: LegEnd) -> None:
+        """A session is over, or never was."""
+        if end.was_up:
+            self._hub.raise_event(
+                events.session_end(session.key, session.leg.session_id, end.reason)
+            )
+        elif session.called:
+            parties = session.parties
+            self._hub.raise_event(
+                events.setup_failed(
+                    session.key,
+                    parties.from_uri,
+                    parties.to_uri,
+                    parties.ruri,
+                    end.code,
+                    end.reason,
+                )
+            )
+        else:
+            _log.info(
+                "session {key!r}: the MSRP user's call came to nothing: {code} {reason!r}",
+                key=session.key,
+                code=end.code,
+                reason=end.reason,
+            )
+
+    def setup_failed(self, session: GatewaySession, end: LegEnd, *, delayed: bool) -> None:
+        """Tell the page user why nothing was delivered; ``delayed``: yet."""
+        parties = session.parties
+        failure = Failure(parties.to_uri, parties.from_uri, end.code, end.reason)
+        self._notices.setup_failed(session.key, failure, delayed=delayed)
+
+    # Messages
+
+    def message_received(self, session: GatewaySession, message: Message) -> None:
+        """A SEND brought a message."""
+        if self._hub.listening:
+            self._hub.raise_event(
+                events.message_received(session.key, session.leg.session_id, message), logged=False
+            )
+
+    def report_received(
+        self, session: GatewaySession, message_id: str, status: int, comment: str
+    ) -> None:
+        """A REPORT came from the MSRP side."""
+        self._hub.raise_event(
+            events.report_received(session.key, session.leg.session_id, message_id, status, comment)
+        )
+
+    def message_ended(self, key: str, message: Message, outcome: Outcome) -> None:
+        """A message has its one outcome."""
+        if not outcome.ok:
+            _log.warn(
+                "session {key!r}: message {id!r} ({direction}) not delivered: {kind},"
+                " {status} {reason!r}",
+                key=key,
+                id=message.message_id,
+                direction=message.direction.value,
+                kind=outcome.kind.value,
+                status=outcome.setup or outcome.status,
+                reason=outcome.reason,
+            )
+        if self._hub.listening:
+            self._hub.raise_event(events.message_ended(key, message, outcome), logged=False)
+
+    def message_failed(self, item: PageItem, outcome: Outcome) -> None:
+        """Tell a page user that a MESSAGE which was answered 202 can't be delivered."""
+        if outcome.setup:
+            status, reason = outcome.setup, outcome.reason
+        else:
+            status, reason = msrp_to_sip(outcome.status)
+        message, parties = item.message, item.parties
+        age = self._timers.seconds() - message.received_at
+        self._notices.message_failed(
+            item.route.key,
+            Failure(
+                parties.to_uri,
+                parties.from_uri,
+                status,
+                outcome.reason or reason,
+                first_words(message.content_type, message.body),
+                time_of_day(self._now() - age),
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Where messages in our custody survive a crash (IJournal), and a command to look at them."""
