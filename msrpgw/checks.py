@@ -14,7 +14,14 @@ from msrpgw.content.media import parse_media_type
 from msrpgw.errors import ConfigError, MsrpSyntaxError, UriError
 from msrpgw.gateway.notices import compile_templates
 from msrpgw.gateway.policy import TemplatePolicy
-from msrpgw.gateway.settings import EventSettings, GatewaySettings, NoticeSettings, PolicySettings
+from msrpgw.gateway.settings import (
+    DeliverySettings,
+    EventSettings,
+    GatewaySettings,
+    NoticeSettings,
+    PolicySettings,
+)
+from msrpgw.journal.settings import JournalSettings
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.msrp.uri import parse_msrp_uri
 from msrpgw.sip.settings import SipSettings
@@ -60,6 +67,8 @@ def find_problems(
     sip: SipSettings,
     msrp: MsrpSettings,
     gateway: GatewaySettings,
+    delivery: DeliverySettings,
+    journal: JournalSettings,
     policy: PolicySettings,
     notice: NoticeSettings,
     events: EventSettings,
@@ -77,7 +86,8 @@ def find_problems(
         yield Problem("msrp", "listen", str(error))
     yield from _check_ports_apart(sip_listeners, msrp_listeners)
     yield from _check_msrp(msrp, msrp_listeners)
-    yield from _check_limits(sip, msrp, gateway)
+    yield from _check_limits(sip, msrp, gateway, journal)
+    yield from _check_delivery(delivery)
     yield from _check_policy(policy, given)
     yield from _check_notice(notice)
     yield from _check_events(events)
@@ -226,8 +236,18 @@ def _check_my_uri(text: str) -> None:
     _refuse_wildcard(text, uri.host)
 
 
+def _check_delivery(delivery: DeliverySettings) -> Iterator[Problem]:
+    if delivery.retry_interval > delivery.retry_max:
+        yield Problem(
+            "delivery",
+            "retry_max",
+            f"is less than retry_interval ({delivery.retry_interval:g})",
+            (("delivery", "retry_interval"),),
+        )
+
+
 def _check_limits(
-    sip: SipSettings, msrp: MsrpSettings, gateway: GatewaySettings
+    sip: SipSettings, msrp: MsrpSettings, gateway: GatewaySettings, journal: JournalSettings
 ) -> Iterator[Problem]:
     if msrp.max_size > msrp.assembly_budget:
         yield Problem(
@@ -240,13 +260,17 @@ def _check_limits(
         ("sip", "max_message_size", sip.max_message_size),
         ("msrp", "max_size", msrp.max_size),
     ):
-        if size > gateway.queue_bytes:
-            yield Problem(
-                "gateway",
-                "queue_bytes",
-                f"has no room for one message of [{table}] {key} ({size} bytes)",
-                ((table, key),),
-            )
+        for where, limit, room in (
+            ("gateway", "queue_bytes", gateway.queue_bytes),
+            ("journal", "max_bytes", journal.max_bytes),
+        ):
+            if size > room:
+                yield Problem(
+                    where,
+                    limit,
+                    f"has no room for one message of [{table}] {key} ({size} bytes)",
+                    ((table, key),),
+                )
     if gateway.queue_limit > gateway.total_queue_limit:
         yield Problem(
             "gateway",

@@ -146,6 +146,8 @@ class _Loading:
             config.sip,
             config.msrp,
             config.gateway,
+            config.delivery,
+            config.journal,
             config.policy,
             config.notice,
             config.events,

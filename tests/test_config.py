@@ -276,12 +276,20 @@ class CombinationTests(ConfigCase):
             ("[sip]\nt2 = 0.1\n", "[sip] t2: must not be less than t1"),
             ("[msrp]\nassembly_budget = 1000\n", "[msrp] assembly_budget: has no room for one"),
             (
-                "[gateway]\nqueue_bytes = 100000\n",
+                "[gateway]\nqueue_bytes = 300000\n",
                 "[gateway] queue_bytes: has no room for one message of [msrp] max_size",
             ),
             (
                 "[gateway]\nqueue_limit = 10\ntotal_queue_limit = 5\n",
                 "[gateway] total_queue_limit: is less than queue_limit (10)",
+            ),
+            (
+                "[journal]\nmax_bytes = 300000\n",
+                "[journal] max_bytes: has no room for one message of [msrp] max_size",
+            ),
+            (
+                "[delivery]\nretry_interval = 400\n",
+                "[delivery] retry_max: is less than retry_interval (400)",
             ),
             ("[gateway]\nbackoff = 60\n", "[gateway] backoff_max: is less than backoff (60)"),
         ):

@@ -16,6 +16,7 @@ from msrpgw.content.media import is_composing, is_imdn
 from msrpgw.errors import SipError
 from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.delivery import Delivery
+from msrpgw.gateway.drain import Drain
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.facts import address_of, facts_of, hops_left, text_of
 from msrpgw.gateway.farewell import end_calls
@@ -33,12 +34,13 @@ from msrpgw.msrp.session import Incoming
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
-from msrpgw.timers import Timer, Timers
+from msrpgw.timers import Timers
 from msrpgw.types import (
     Direction,
     JournalContents,
     Message,
     Outcome,
+    OutcomeKind,
     Parties,
     Refusal,
     Route,
@@ -94,12 +96,8 @@ class Gateway:
         self._delivery = Delivery(timers, delivery, random, self._pages, self)
         self._notices = Notices(notice, timers, self.send_page)
         self._teller = Teller(hub, self._notices, timers, now)
-        self._draining = False
-        self._ending = False
         self._closing: set[Leg] = set()  # hung up, the answer to BYE or CANCEL awaited
-        self._drained: Deferred[None] | None = None
-        self._grace = 0.0
-        self._grace_timer: Timer | None = None
+        self._drain: Drain | None = None  # when it is to stop
         self.sessions: dict[str, GatewaySession] = {}
 
     def _new_page_call(self) -> PageCall:
@@ -145,47 +143,42 @@ class Gateway:
         What is not delivered within ``grace`` seconds stays in the journal.  Fires when every BYE
         has its answer, after ``grace`` seconds more at the latest.
         """
-        self._draining = True
-        self._grace = grace
-        drained = self._drained = Deferred()
-        self._grace_timer = self._timers.call_later(grace, self._custody.stop)
-        self._check_drained()
-        return drained
+        drain = self._drain = Drain(self._timers, grace, self)
+        drain.check()
+        return drain.done
 
-    def _check_drained(self) -> None:
-        if self._drained is None:
-            return
-        if self._ending:
-            if not self._closing:
-                self._grace_over()
-        elif not self._pages.under_way and not any(
-            session.unanswered for session in self.sessions.values()
-        ):
-            self._custody.stop()
+    def under_way(self) -> bool:
+        """Whether a message may still arrive by itself."""
+        return self._pages.under_way or any(each.unanswered for each in self.sessions.values())
+
+    def take_over_held(self) -> None:
+        """Let the journal have what is held."""
+        self._custody.stop()
 
     def all_saved(self) -> None:
         """The journal has what was held: nothing more is to be waited for but the BYEs."""
-        if self._ending:
-            return
-        self._ending = True
-        if self._grace_timer is not None:
-            self._grace_timer.cancel()
+        if self._drain is not None:
+            self._drain.saved()
+
+    def end_sessions(self) -> None:
+        """Say BYE to everybody."""
         self._delivery.close()
         for session in list(self.sessions.values()):
             session.end("The gateway is being stopped")
-        self._grace_timer = self._timers.call_later(self._grace, self._grace_over)
-        self._check_drained()
 
-    def _grace_over(self) -> None:
-        drained, self._drained = self._drained, None
-        if self._grace_timer is not None:
-            self._grace_timer.cancel()
-            self._grace_timer = None
+    def farewells(self) -> bool:
+        """Whether a BYE or CANCEL still has no answer."""
+        return bool(self._closing)
+
+    def close(self) -> None:
+        """Forget everything."""
         self._notices.close()
         self._pages.close()
         self._custody.close()
-        if drained is not None:
-            drained.callback(None)
+
+    def _check_drained(self) -> None:
+        if self._drain is not None:
+            self._drain.check()
 
     # From the page side
 
@@ -200,7 +193,7 @@ class Gateway:
         message_id = self._message_id(request)
         if self._custody.repeats(message_id, answer):
             return
-        if self._draining:
+        if self._drain is not None:
             raise self._overloaded("The gateway is being stopped")
         if self._room.full:
             raise self._overloaded("Message queues are full")
@@ -292,7 +285,7 @@ class Gateway:
         return SipError(reason, status=503, headers=(("Retry-After", "10"),))
 
     def _admit(self) -> None:
-        if self._draining:
+        if self._drain is not None:
             raise self._overloaded("The gateway is being stopped")
         if len(self.sessions) >= self._settings.max_sessions:
             raise self._overloaded("Too many sessions")
@@ -382,7 +375,7 @@ class Gateway:
         self._teller.session_ended(session, end)
         if end.was_up or not any(item.keeper is Keeper.OURS for item in items):
             return  # who still waits for an answer learns it from that
-        if self._ending and self._journal.durable:
+        if self._drain is not None and self._drain.ending and self._journal.durable:
             return  # the next process goes on
         delayed = self._custody.may_retry(outcome)
         if not delayed or not self._delivery.attempts(session.key):
@@ -403,7 +396,7 @@ class Gateway:
 
     def page_message(self, session: GatewaySession, incoming: Incoming) -> None:
         """A SEND came: on its way as a MESSAGE, in order."""
-        if self._draining or self._room.full or not session.page_room(len(incoming.body)):
+        if self._drain is not None or self._room.full or not session.page_room(len(incoming.body)):
             incoming.refuse(413, "Too many messages are waiting")
             return
         message = message_to_page(incoming, self._timers.seconds())
@@ -417,6 +410,13 @@ class Gateway:
         self._to_page.submit(item)
         self._custody.hold_send(item)
         self._teller.message_received(session, message)
+
+    def failed_after_all(
+        self, session: GatewaySession, message: Message, status: int, comment: str
+    ) -> None:
+        """A message that the MSRP peer had acknowledged did not reach its receiver."""
+        outcome = Outcome(OutcomeKind.REFUSED, status, comment)
+        self._teller.message_failed(session.key, session.parties, message, outcome)
 
     def report_received(
         self, session: GatewaySession, message_id: str, status: int, comment: str
@@ -478,7 +478,7 @@ class Gateway:
     def failed_after_accept(self, item: PageItem, outcome: Outcome) -> None:
         """A MESSAGE that was answered 202 can't be delivered: its sender is told by a notice."""
         if not outcome.setup or self._custody.may_retry(outcome):
-            self._teller.message_failed(item, outcome)
+            self._teller.message_failed(item.route.key, item.parties, item.message, outcome)
         # Else the notice that no session came about was for all of its messages.
 
     def message_ended(self, item: Item, outcome: Outcome) -> None:
@@ -495,5 +495,4 @@ class Gateway:
             if item.keeper is Keeper.OURS:
                 self._delivery.message_ended(item, outcome.ok)
         self._teller.message_ended(key, item.message, outcome)
-        if self._draining:
-            self._check_drained()
+        self._check_drained()

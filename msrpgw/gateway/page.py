@@ -103,12 +103,11 @@ class Pages:
         self.pending = 0  #: messages without an outcome
 
     @property
-    def under_way(self) -> int:
-        """How many MESSAGEs wait for their answer, or for their turn without being kept back."""
-        return sum(
-            1
+    def under_way(self) -> bool:
+        """Whether a MESSAGE waits for its answer, or for its turn without being kept back."""
+        return any(
+            each.current is not None or (each.lanes and not each.resting)
             for each in self._destinations.values()
-            if each.current is not None or (each.lanes and not each.resting)
         )
 
     def submit(

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.items import PageItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
@@ -22,6 +24,13 @@ from msrpgw.timers import Timer, Timers
 from msrpgw.types import Direction, Message, Outcome, OutcomeKind, Parties
 
 _DELIVERED = Outcome(OutcomeKind.DELIVERED, 200, "OK")
+
+
+#: how many of the messages delivered last a session still knows when a REPORT comes
+REPORTED_LATER = 16
+
+#: how many bytes of each: what a notice may quote
+_QUOTED = 1024
 
 
 class SessionState(enum.Enum):
@@ -64,6 +73,11 @@ class SessionObserver(Protocol):
 
     def page_message(self, session: "GatewaySession", incoming: Incoming) -> None:
         """The MSRP user sent a message for the page user."""
+
+    def failed_after_all(
+        self, session: "GatewaySession", message: Message, status: int, comment: str
+    ) -> None:
+        """A message that the MSRP peer had acknowledged did not reach its receiver behind it."""
 
     def report_received(
         self, session: "GatewaySession", message_id: str, status: int, comment: str
@@ -115,6 +129,8 @@ class GatewaySession:
         self._resend: deque[PageItem] = deque()
         self._sent: dict[PageItem, None] = {}
         self._relayed: dict[str, tuple[PageItem, Timer]] = {}
+        # What stands behind the peer may still refuse what the peer has taken.
+        self._delivered: dict[str, Message] = {}
         self._idle_timer: Timer | None = None
         self._end: Outcome | None = None  # of all messages that had none when the leg ended
         self.leg = make_leg(self)
@@ -226,6 +242,7 @@ class GatewaySession:
             if self.leg.behind_relay:
                 self._await_report(item)
             else:
+                self._remember(item.message)
                 self._finish(item, _DELIVERED)
         elif result.lost or result.status == 481:
             # RFC 4975 §10.6: on 481 the session is gone; the message is not refused for itself.
@@ -236,6 +253,14 @@ class GatewaySession:
             self._finish(item, Outcome(OutcomeKind.UNREACHABLE, 408, "No MSRP response"))
         else:
             self._finish(item, Outcome(OutcomeKind.REFUSED, result.status, result.comment))
+
+    def _remember(self, message: Message) -> None:
+        if len(message.body) > _QUOTED:
+            message = msgspec.structs.replace(message, body=message.body[:_QUOTED])
+        delivered = self._delivered
+        delivered[message.message_id] = message
+        if len(delivered) > REPORTED_LATER:
+            del delivered[next(iter(delivered))]
 
     def _await_report(self, item: PageItem) -> None:
         message_id = item.message.message_id
@@ -363,6 +388,10 @@ class GatewaySession:
                 self._finish(item, _DELIVERED)
             else:
                 self._finish(item, Outcome(OutcomeKind.REFUSED, status, comment))
+        else:
+            message = self._delivered.pop(message_id, None)
+            if message is not None and status != 200:
+                self._observer.failed_after_all(self, message, status, comment)
         self._observer.report_received(self, message_id, status, comment)
 
     # Ending

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from msrpgw.gateway import events
-from msrpgw.gateway.items import PageItem
 from msrpgw.gateway.leg import LegEnd
 from msrpgw.gateway.notices import Failure, Notices, first_words, time_of_day
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.status import msrp_to_sip
 from msrpgw.timers import Timers
-from msrpgw.types import Message, Outcome
+from msrpgw.types import Message, Outcome, Parties
 
 _log = Logger()
 
@@ -112,16 +111,17 @@ class Teller:
         if self._hub.listening:
             self._hub.raise_event(events.message_ended(key, message, outcome), logged=False)
 
-    def message_failed(self, item: PageItem, outcome: Outcome) -> None:
-        """Tell a page user that a MESSAGE which was answered 202 can't be delivered."""
+    def message_failed(
+        self, key: str, parties: Parties, message: Message, outcome: Outcome
+    ) -> None:
+        """Tell a page user that a MESSAGE which was answered 202, or 200, was not delivered."""
         if outcome.setup:
             status, reason = outcome.setup, outcome.reason
         else:
             status, reason = msrp_to_sip(outcome.status)
-        message, parties = item.message, item.parties
         age = self._timers.seconds() - message.received_at
         self._notices.message_failed(
-            item.route.key,
+            key,
             Failure(
                 parties.to_uri,
                 parties.from_uri,

@@ -31,7 +31,7 @@ class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     #: a request larger than this goes over TCP (RFC 3261 §18.1.1)
     udp_limit: Count = 1300
     #: largest message taken from the wire
-    max_message_size: Count = 65536
+    max_message_size: Count = 262144
     #: most header fields of a message
     max_headers: Count = 200
     #: longest header line

@@ -1,5 +1,7 @@
 """The gateway is killed, and another one goes on with what the journal has."""
 
+import tracemalloc
+
 from msrpgw.gateway.settings import DeliverySettings
 from msrpgw.types import JournalDialog
 from tests.gateway.keeping import KeepingTestCase
@@ -300,6 +302,40 @@ class LongTests(KeepingTestCase):
         self.check_whole()
         self.assertEqual(bob.reports(), [200])
         self.check_all_told()
+
+    def test_100_kb(self) -> None:
+        """Split to Alice, in chunks to Bob: both can read it."""
+        self.TEXT = "Ein Satz mit Umlauten: äöüß. " * 3500
+        bob = self.meet()
+        self.assertEqual(bob.send(self.TEXT), [200])
+        self.check_whole()
+        over_tcp = self.town.page_user("carla", "192.0.2.4")
+        over_tcp.send(bob.uri, self.TEXT)
+        self.town.run(2)
+        self.assertIn(over_tcp.statuses[0], (200, 202))
+        self.assertEqual(b"".join(send.body or b"" for send in bob.sends()).decode(), self.TEXT)
+        self.assertGreater(len(bob.sends()), 40)
+
+    def test_10_mb(self) -> None:
+        """413, and it is never in memory."""
+        bob = self.meet()
+        head = (
+            f"MSRP big1 SEND\r\nTo-Path: {bob.gateway_path()}\r\nFrom-Path: {bob.path}\r\n"
+            "Message-ID: m\r\nByte-Range: 1-10000000/10000000\r\nContent-Type: text/plain\r\n\r\n"
+        )
+        segments = bob.connections[-1]
+        segments.write(head.encode())
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(1000):
+            segments.write(b"x" * 10_000)
+            self.town.run(0.01)
+            segments.transport.written = b""  # type: ignore[union-attr]
+        segments.write(b"\r\n-------big1$\r\n")
+        self.town.run(0.1)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 3_000_000)
+        self.assertEqual(bob.statuses()[-1], 413)
+        self.assertEqual(bob.send("small"), [200])
 
     def test_killed_in_the_middle(self) -> None:
         bob = self.meet()

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from msrpgw.sip.message import Request
+from msrpgw.sip.message import Request, Response
 from tests.gateway.keeping import KeepingTestCase
 from tests.gateway.wire import Wire, WireMsrp
 
@@ -109,6 +109,30 @@ class AwayTests(KeepingTestCase):
         bob.status = 200
         self.town.run(10)
         self.assertEqual(bob.bodies(), [str(number) for number in range(20)])
+        self.check_all_told()
+
+    def test_burst_of_5000(self) -> None:
+        """All in the journal, or refused; all that is in it is delivered, in order."""
+        requests = [
+            self.alice.make("MESSAGE", self.bob.uri, str(number).encode(), "text/plain")
+            for number in range(5000)
+        ]
+        for request in requests:
+            self.alice.write(request)
+        self.town.run(0.1)
+        statuses: dict[str, int] = {}
+        for each in self.alice.received:
+            if isinstance(each, Response):
+                self.assertEqual(each.headers.get("Retry-After"), {480: "10"}.get(each.status))
+                statuses[each.call_id] = each.status
+        taken = [each for each in requests if statuses[each.call_id] == 202]
+        self.assertEqual(len(taken), 1000)
+        self.assertEqual(set(statuses.values()), {202, 480})
+        self.assertEqual(len(self.journal.entries), 1000)
+        self.assertEqual(self.town.gateway._room.used, 1000)
+        self.bob.status = 200
+        self.town.run(5)
+        self.assertEqual(self.bob.bodies(), [each.body.decode() for each in taken])
         self.check_all_told()
 
     def test_gives_up(self) -> None:
