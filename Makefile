@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench docs lock news clean
+.PHONY: help run demo test lint format bench bench-journal docs lock news clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -41,6 +41,9 @@ format: $(DEVELOPMENT) ## let ruff format the code and mend what it can
 
 bench: $(RUNTIME) ## measure messages a second and CPU per message against the bare floor
 	@$(BIN)/python benchmarks/bench.py
+
+bench-journal: $(RUNTIME) ## measure what the journal costs
+	@$(BIN)/python benchmarks/journal.py
 
 docs: $(DEVELOPMENT) ## check that docs/ and the code agree
 	@$(BIN)/trial tests.test_docs

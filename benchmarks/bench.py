@@ -37,6 +37,7 @@ class Traffic(NamedTuple):
     warmup: int
     window: int
     rate: int
+    slow: int = 0  #: milliseconds that MSRP users take to answer a SEND
 
 
 class Ports(NamedTuple):
@@ -80,15 +81,19 @@ def compile_driver(directory: Path) -> Path:
     return driver
 
 
-def free_port() -> int:
-    """A port of loopback that is free for UDP and TCP."""
-    while True:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that are free for UDP and TCP, all different."""
+    ports: list[int] = []
+    with contextlib.ExitStack() as held:
+        while len(ports) < count:
+            stream = held.enter_context(socket.socket())
+            datagrams = held.enter_context(socket.socket(type=socket.SOCK_DGRAM))
             stream.bind(("127.0.0.1", 0))
             port: int = stream.getsockname()[1]
             with contextlib.suppress(OSError):
                 datagrams.bind(("127.0.0.1", port))
-                return port
+                ports.append(port)
+    return ports
 
 
 def floor_command(traffic: Traffic, ports: Ports, state: Path) -> list[str]:
@@ -141,9 +146,11 @@ def measure(
     traffic: Traffic,
 ) -> Cost:
     """Start one process, drive it, and say what it cost."""
-    ports = Ports(free_port(), free_port(), free_port())
+    ports = Ports(*free_ports(3))
     log = directory / f"{peer}.log"
-    with running(command(traffic, ports, directory), log) as pid:
+    # The next one must not go on with what this one leaves behind.
+    state = Path(tempfile.mkdtemp(dir=directory))
+    with running(command(traffic, ports, state), log) as pid:
         numbers = map(str, (*ports, pid, *traffic[2:]))
         done = subprocess.run(
             [driver, traffic.way, traffic.transport, peer, *numbers],

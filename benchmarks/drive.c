@@ -1,7 +1,8 @@
 /* Drives the floor and the gateway alike: plays the page users and the MSRP users at once.
  *
  *     cc -O2 -o drive drive.c
- *     ./drive WAY TRANSPORT PEER SIP_PORT MSRP_PORT OWN_PORT PID SESSIONS MESSAGES WARMUP WINDOW RATE
+ *     ./drive WAY TRANSPORT PEER SIP_PORT MSRP_PORT OWN_PORT PID SESSIONS MESSAGES WARMUP WINDOW RATE \
+ *         [SLOW]
  *
  * WAY         page2msrp: sends MESSAGEs, answers the SENDs; msrp2page: sends SENDs, answers MESSAGEs
  * TRANSPORT   udp or tcp, for SIP
@@ -10,6 +11,7 @@
  * PID         process whose CPU time is measured from WARMUP messages on
  * WINDOW      messages outstanding at a time (closed loop), when RATE is 0
  * RATE        messages a second, whatever the answers do (open loop)
+ * SLOW        milliseconds that an MSRP user takes to answer a SEND
  *
  * Prints one line of JSON.  Exits with 1, saying why, when a message was lost, came twice or out of
  * the order of its session, or was refused. */
@@ -61,6 +63,16 @@ static double *started, *resend;
 static float *latency;
 static char *answers;
 static char filling[101];
+static double slow;
+
+/* Responses of slow MSRP users; the first one is due first. */
+static struct late {
+    double due;
+    struct conn *conn;
+    int size;
+    struct late *next;
+    char data[];
+} *late_first, **late_last = &late_first;
 
 static void fail(const char *format, ...) {
     va_list arguments;
@@ -169,6 +181,20 @@ __attribute__((format(printf, 2, 3))) static void say(struct conn *conn, const c
     va_end(arguments);
 }
 
+static void say_late(struct conn *conn, const char *data, int size) {
+    struct late *it = malloc(sizeof *it + size);
+    *it = (struct late){now() + slow, conn, size, 0};
+    memcpy(it->data, data, size);
+    *late_last = it, late_last = &it->next;
+}
+
+static void say_what_is_due(void) {
+    for (struct late *it; (it = late_first) && it->due < now(); free(it)) {
+        put(it->conn, it->data, it->size);
+        if (!(late_first = it->next)) late_last = &late_first;
+    }
+}
+
 /* What is measured */
 
 static int rise(const void *a, const void *b) { return *(const float *)a < *(const float *)b ? -1 : 1; }
@@ -253,8 +279,10 @@ static void msrp_frame(struct conn *conn, char *frame, char *end, const char *ti
         const char *to_path = line(frame, "\r\nTo-Path: ", &to), *from_path = line(frame, "\r\nFrom-Path: ", &from);
         if (!to_path || !from_path) fail("a SEND without paths");
         if (body && body < end) text_received(body + 4, end - body - 6, bare ? -1 : conn->session);
-        say(conn, "MSRP %.*s 200 OK\r\nTo-Path: %.*s\r\nFrom-Path: %.*s\r\n-------%.*s$\r\n", length, tid, from,
-            from_path, to, to_path, length, tid);
+        char text[1000];
+        int size = snprintf(text, sizeof text, "MSRP %.*s 200 OK\r\nTo-Path: %.*s\r\nFrom-Path: %.*s\r\n-------%.*s$\r\n",
+                            length, tid, from, from_path, to, to_path, length, tid);
+        (slow && body ? say_late : put)(conn, text, size);
     }
 }
 
@@ -438,8 +466,9 @@ static void readable(struct conn *conn) {
 
 static void turn(int wait) {
     struct epoll_event events[256];
+    if (slow) say_what_is_due();
     for (; writers; writers = writers->next) writers->queued = 0, flush(writers);
-    int n = epoll_wait(epoll, events, 256, wait);
+    int n = epoll_wait(epoll, events, 256, late_first && wait > 2 ? 2 : wait);
     for (int k = 0; k < n; k++) {
         struct conn *conn = events[k].data.ptr;
         if (events[k].events & EPOLLOUT) flush(conn);
@@ -532,15 +561,15 @@ static void drive(void) {
 
 int main(int argc, char **argv) {
     struct rlimit files;
-    if (argc != 13) {
+    if (argc != 13 && argc != 14) {
         fprintf(stderr, "usage: drive page2msrp|msrp2page udp|tcp floor|gateway SIP_PORT MSRP_PORT OWN_PORT"
-                        " PID SESSIONS MESSAGES WARMUP WINDOW RATE\n");
+                        " PID SESSIONS MESSAGES WARMUP WINDOW RATE [SLOW]\n");
         return 2;
     }
     page2msrp = !strcmp(argv[1], "page2msrp"), tcp = !strcmp(argv[2], "tcp"), bare = !strcmp(argv[3], "floor");
     sip_port = atoi(argv[4]), msrp_port = atoi(argv[5]), own_port = atoi(argv[6]), pid = atoi(argv[7]);
     sessions = atoi(argv[8]), messages = atol(argv[9]), warmup = atol(argv[10]), window = atol(argv[11]);
-    rate = atol(argv[12]);
+    rate = atol(argv[12]), slow = argc > 13 ? atoi(argv[13]) / 1e3 : 0;
     if (sessions < 1 || warmup < 1 || messages <= warmup || (window < 1 && !rate)) fail("impossible numbers");
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
