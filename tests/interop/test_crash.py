@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.ua.demo import HOST, free_ports
 from tests.interop.crash import ROOT
+from tests.interop.crash_load import Half
 from tests.interop.crashing_gateway import faults_of
 from tests.interop.peers import installed
 
@@ -89,6 +90,42 @@ class CrashTests(ProcessTestCase):
         found = re.search(r"(\d+) 202, and (\d+) 200 that rest on the journal", output)
         assert found is not None
         self.assertGreater(min(map(int, found.groups())), 0, output)
+
+
+class HalfTests(SynchronousTestCase):
+    """What the book of one direction of a conversation shows."""
+
+    def half(self, promised: int, *arrivals: tuple[int, str]) -> Half:
+        """So many texts were promised, and these numbers came with these ids."""
+        half = Half("1/page")
+        for _ in range(promised):
+            number, _ = half.next_text()
+            half.promised[number] = 202
+        for number, ids in arrivals:
+            half.arrived(f"1/page/{number}", ids)
+        return half
+
+    def test_all_is_well(self) -> None:
+        half = self.half(3, (1, "a"), (2, "b"), (1, "a"), (3, "c"), (3, "c"))
+        self.assertEqual(half.faults(), [])
+        self.assertEqual(half.repeated(), 2)
+
+    def test_lost(self) -> None:
+        half = self.half(2, (2, "b"))
+        self.assertEqual(half.faults(), ["1/page/1 was answered 202, and lost"])
+
+    def test_out_of_order(self) -> None:
+        half = self.half(2, (2, "b"), (1, "a"))
+        self.assertEqual(half.faults(), ["1/page/2 came before 1/page/1"])
+        del half.promised[1]  # its sender was told nothing: it may come at any time
+        self.assertEqual(half.faults(), [])
+
+    def test_other_ids(self) -> None:
+        half = self.half(1, (1, "a"), (1, "b"))
+        self.assertEqual(half.faults(), ["1/page/1 came with several ids: a, b"])
+
+    def test_never_said(self) -> None:
+        self.assertEqual(self.half(0, (1, "a")).faults(), ["1/page/1 was never said"])
 
 
 class RecordTests(SynchronousTestCase):
