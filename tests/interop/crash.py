@@ -29,7 +29,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from msrpgw.ua.demo import HOST, free_ports
+from msrpgw.ua.demo import HOST
 from tests.interop.crash_load import Load
 from tests.interop.crashing_gateway import faults_of, summary_of
 
@@ -187,12 +187,13 @@ class Errors:
             self.found.append(f"{formatEvent(event)}{trace}")
 
 
-def reserved_ports(dice: random.Random, count: int) -> list[int]:
-    """Free ports that no connection gets by chance while the gateway is away."""
-    low = 20000  # Linux gives out 32768 and more
+def reserved_ports(count: int) -> list[int]:
+    """Free ports that no connection gets by chance, also while the gateway is away."""
+    candidates = list(range(20000, 30000))  # Linux gives out 32768 and more
+    random.shuffle(candidates)
     ports: list[int] = []
     while len(ports) < count:
-        port = low + dice.randrange(10000)
+        port = candidates.pop()
         with contextlib.suppress(OSError), contextlib.ExitStack() as sockets:
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                 sockets.enter_context(socket.socket(type=kind)).bind((HOST, port))
@@ -207,9 +208,8 @@ class Run:
         self._reactor = reactor
         self._options = options
         self._dice = random.Random(options.seed)  # for the kills alone, so that they come again
-        sip, msrp = reserved_ports(random.Random(), 2)
+        sip, msrp, *own = reserved_ports(2 + 2 * CONVERSATIONS)
         self._gateway = Gateway(reactor, directory, sip, msrp)
-        own = free_ports(2 * CONVERSATIONS)
         dice = random.Random(f"load {options.seed}")
         self._load = Load(reactor, dice, CONVERSATIONS, [sip, *own])
         self._kills = 0
