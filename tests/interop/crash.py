@@ -255,8 +255,12 @@ class Run:
         self._kills += 1
 
     async def _kill_at_commits(self) -> None:
+        # The first ones each, then farther apart: 1, 2, 3, 5, 8, ...
+        fatal, following = 1, 2
         for number in range(self._options.commits):
-            when = f"{'after' if number % 2 else 'before'}:{number // 2 + 1}"
+            when = f"{'after' if number % 2 else 'before'}:{fatal}"
+            if number % 2:
+                fatal, following = following, fatal + following
             answered = self._load.promised
             process = await self._gateway.start(when)
             limit = self._reactor.seconds() + PATIENCE
@@ -321,7 +325,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default=0,
         metavar="N",
         help="instead: N starts that end right before the first commit, right after it, right"
-        " before the second one, and so on",
+        " before the second one, and so on, then farther apart",
     )
     parser.add_argument("--directory", default="", help="for state and logs, which are kept")
     return parser.parse_args(arguments)
