@@ -316,7 +316,7 @@ class TalkingUser(MsrpUser):
         super().call_changed(call, what)
         if call.state is CallState.UP:
             self.calls_up += 1
-            self.clock.call_later(self._dice.uniform(0.5, 3.0), partial(self._enough, call))
+            self.clock.call_later(self._dice.uniform(0.2, 2.0), partial(self._enough, call))
         else:
             self._call_lost(call)
             call.end("The connection is lost")
