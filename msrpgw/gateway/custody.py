@@ -392,6 +392,7 @@ class Custody:
             return self._journal.durable  # then the next process goes on
         if not again or self._timers.seconds() >= item.expires:
             return False
+        item.attempts += 1
         item.failure = outcome
         self._custodian.try_again(item, outcome)
         return True

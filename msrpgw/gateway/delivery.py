@@ -156,7 +156,6 @@ class Delivery:
         if self._closed:
             return
         now = item.failed_at = self._timers.seconds()
-        item.attempts += 1
         others = self._aside.get(item.key)
         if others and item.blocking_since < 0:
             # Not those messages, but the page user: all over again, in order.

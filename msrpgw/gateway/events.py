@@ -100,8 +100,11 @@ def message_received(key: str, session_id: str, message: Message) -> Event:
     )
 
 
-def message_ended(key: str, message: Message, outcome: Outcome) -> Event:
-    """A message has its one outcome."""
+def message_ended(key: str, message: Message, outcome: Outcome, attempts: int) -> Event:
+    """A message has its one outcome.
+
+    ``attempts``: more than one says that it may have come after those sent behind it.
+    """
     return Event(
         "E_MSRPGW_MESSAGE_DELIVERED" if outcome.ok else "E_MSRPGW_MESSAGE_FAILED",
         {
@@ -112,6 +115,7 @@ def message_ended(key: str, message: Message, outcome: Outcome) -> Event:
             "outcome": outcome.kind.value,
             "status": outcome.setup or outcome.status,
             "reason": outcome.reason,
+            "attempts": attempts,
         },
     )
 

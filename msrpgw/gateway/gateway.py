@@ -252,10 +252,10 @@ class Gateway:
 
     def call_again(self, key: str) -> None:
         """Try to reach the MSRP user for whom messages wait."""
+        if self._drain is not None:
+            return  # the next process goes on
         session = self.sessions.get(key)
         items = self._delivery.take(key)
-        if not items:
-            return
         if session is None:
             if len(self.sessions) >= self._settings.max_sessions:
                 for item in items:
@@ -494,5 +494,5 @@ class Gateway:
             key = item.route.key
             if item.keeper is Keeper.OURS:
                 self._delivery.message_ended(item, outcome.ok)
-        self._teller.message_ended(key, item.message, outcome)
+        self._teller.message_ended(key, item, outcome)
         self._check_drained()

@@ -47,6 +47,7 @@ class PageItem:
 
     __slots__ = (
         "answer",
+        "attempts",
         "expires",
         "failure",
         "keeper",
@@ -67,7 +68,8 @@ class PageItem:
         self.number = number  #: the order in which messages came
         self.keeper = Keeper.SENDER
         self.expires = math.inf  #: on the clock; known when it is ours
-        self.failure: Outcome | None = None  #: of the latest attempt
+        self.attempts = 0  #: that failed
+        self.failure: Outcome | None = None  #: of the latest of them
         self.outcome: Outcome | None = None
 
     @property

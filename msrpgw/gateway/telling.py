@@ -5,6 +5,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from msrpgw.gateway import events
+from msrpgw.gateway.items import Item, Keeper
 from msrpgw.gateway.leg import LegEnd
 from msrpgw.gateway.notices import Failure, Notices, first_words, time_of_day
 from msrpgw.gateway.session import GatewaySession
@@ -95,9 +96,19 @@ class Teller:
             events.report_received(session.key, session.leg.session_id, message_id, status, comment)
         )
 
-    def message_ended(self, key: str, message: Message, outcome: Outcome) -> None:
+    def message_ended(self, key: str, item: Item, outcome: Outcome) -> None:
         """A message has its one outcome."""
-        if not outcome.ok:
+        message = item.message
+        if outcome.ok:
+            if item.keeper is Keeper.OURS:
+                _log.debug(
+                    "session {key!r}: message {id!r} ({direction}) delivered, attempt {attempt}",
+                    key=key,
+                    id=message.message_id,
+                    direction=message.direction.value,
+                    attempt=item.attempts + 1,
+                )
+        else:
             _log.warn(
                 "session {key!r}: message {id!r} ({direction}) not delivered: {kind},"
                 " {status} {reason!r}",
@@ -109,7 +120,8 @@ class Teller:
                 reason=outcome.reason,
             )
         if self._hub.listening:
-            self._hub.raise_event(events.message_ended(key, message, outcome), logged=False)
+            event = events.message_ended(key, message, outcome, item.attempts + 1)
+            self._hub.raise_event(event, logged=False)
 
     def message_failed(
         self, key: str, parties: Parties, message: Message, outcome: Outcome

@@ -46,6 +46,8 @@ class AwayTests(KeepingTestCase):
         self.town.run(10)
         self.assertEqual(self.bob.bodies(), ["one", "two"])
         self.check_all_told()
+        ends = self.town.sink.named("E_MSRPGW_MESSAGE_DELIVERED")
+        self.assertEqual([end["attempts"] for end in ends], [3, 2])
 
     def test_calls(self) -> None:
         """His own call brings him what waits."""
