@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
+    InvalidLogLevelError,
     LegacyLogObserverWrapper,
     LogLevel,
     LogLevelFilterPredicate,
@@ -19,15 +20,44 @@ from twisted.logger import (
 from twisted.python.logfile import LogFile
 
 
-def observer_factory(level: str, twistd: Mapping[str, object]) -> Callable[[], ILogObserver]:
+class Threshold:
+    """The least level that is logged; may be changed at any time."""
+
+    def __init__(self, level: str) -> None:
+        self._predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+        self._level = level
+
+    @property
+    def level(self) -> str:
+        """Name of the level.  Setting one that there is not raises ValueError."""
+        return self._level
+
+    @level.setter
+    def level(self, level: str) -> None:
+        try:
+            constant = LogLevel.levelWithName(level)
+        except InvalidLogLevelError:
+            known = ", ".join(each.name for each in LogLevel.iterconstants())
+            raise ValueError(f"{level!r} is no log level; there are: {known}") from None
+        self._predicate.defaultLogLevel = constant
+        self._predicate.clearLogLevels()
+        self._level = level
+
+    def filtered(self, observer: ILogObserver) -> ILogObserver:
+        """An observer that gets only what reaches the threshold."""
+        return FilteringLogObserver(observer, [self._predicate])
+
+
+def observer_factory(
+    threshold: Threshold, twistd: Mapping[str, object]
+) -> Callable[[], ILogObserver]:
     """What makes the observer when logging starts.
 
     ``twistd`` holds twistd's own options: ``nodaemon``, ``logfile``, ``syslog``, ``prefix``.
     """
 
     def observer() -> ILogObserver:
-        threshold = LogLevelFilterPredicate(LogLevel.levelWithName(level))
-        return FilteringLogObserver(_place(twistd), [threshold])
+        return threshold.filtered(_place(twistd))
 
     return observer
 

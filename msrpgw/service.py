@@ -7,6 +7,7 @@ SIP comes last and goes last: no request arrives that could not be served, and t
 their answers get through.  The journal spans all of it.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -20,16 +21,20 @@ from twisted.logger import Logger
 
 from msrpgw import __version__
 from msrpgw.config import Config
+from msrpgw.config import load as load_config
 from msrpgw.errors import JournalError, MsrpgwError
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.gateway import Gateway
+from msrpgw.gateway.operator import Operator
 from msrpgw.interfaces import IJournal
 from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.sqlite import SqliteJournal
 from msrpgw.journal.store import FILE_NAME, Store
 from msrpgw.journal.worker import ThreadWorker
+from msrpgw.log import Threshold
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.plugins import build_policy, build_sinks
+from msrpgw.program import ProgramControl
 from msrpgw.randomness import Randomness
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sources import TrustedSources
@@ -96,6 +101,13 @@ class Middle(Protocol):
         """End all sessions, within ``grace`` seconds."""
 
 
+class Reloadable(Protocol):
+    """What the service needs of the program's control."""
+
+    def reload(self) -> object:
+        """Read the configuration again.  Raises ValueError; it was logged already."""
+
+
 class GatewayService(Service):
     """Starts and stops the rooms.  Owned by twistd; made by ``make_service``."""
 
@@ -109,6 +121,7 @@ class GatewayService(Service):
         journal: IJournal,
         config: Config,
         random: Callable[[int], bytes],
+        program: Reloadable,
     ) -> None:
         self._sip = sip
         self._msrp = msrp
@@ -116,6 +129,7 @@ class GatewayService(Service):
         self._journal = journal
         self._config = config
         self._random = random
+        self._program = program
 
     def startService(self) -> None:
         """Start all, and say what listens where.  Raises StartError, all stopped again."""
@@ -145,6 +159,11 @@ class GatewayService(Service):
                 "the journal is in memory only: messages answered 202 that still wait for their"
                 " receiver are lost when this process ends"
             )
+
+    def reload(self) -> None:
+        """Read the configuration again; what is wrong with it is logged, and changes nothing."""
+        with contextlib.suppress(ValueError):
+            self._program.reload()
 
     def stopService(self) -> Deferred[None]:
         """Stop all.  Fires when nothing is left; a step that fails does not stop the next."""
@@ -207,10 +226,13 @@ def make_service(
     reactor: IReactorTCP,
     random: Callable[[int], bytes] | None = None,
     journal: IJournal | None = None,
+    load: Callable[[str | None], Config] | None = None,
+    threshold: Threshold | None = None,
 ) -> GatewayService:
     """Build everything that the configuration asks for.  Nothing listens before the start.
 
-    ``journal``: in place of the configuration's.
+    ``journal``: in place of the configuration's.  ``load`` reads the configuration again, or
+    another file; ``threshold`` is that of the log.
     Raises ConfigError for a plugin or template that can't be used.
     """
     random = random or Randomness()
@@ -236,6 +258,19 @@ def make_service(
         random=random,
         now=time.time,
     )
-    for sink in build_sinks(config.events, gateway):
+    sinks = build_sinks(config.events, gateway)
+    for sink in sinks:
         hub.add(sink)
-    return GatewayService(agent, endpoint, gateway, journal, config, random)
+    program = ProgramControl(
+        config,
+        load or load_config,
+        Operator(gateway),
+        gateway,
+        hub,
+        sinks,
+        trusted,
+        threshold or Threshold(config.log.level),
+        lambda: {"sip": agent.addresses(), "msrp": endpoint.address},
+        now=time.time,
+    )
+    return GatewayService(agent, endpoint, gateway, journal, config, random, program)

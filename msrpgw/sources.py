@@ -53,9 +53,14 @@ class TrustedSources:
     """
 
     def __init__(self, settings: SecuritySettings, cache_size: int = 4096) -> None:
-        self._open = settings.open
-        self._networks = tuple(map(parse_source, settings.trusted_sources))
         self._verdict = functools.lru_cache(maxsize=cache_size)(self._decide)
+        self.configure(settings)
+
+    def configure(self, settings: SecuritySettings) -> None:
+        """Trust these from now on.  Raises ValueError, and goes on as before."""
+        self._networks = tuple(map(parse_source, settings.trusted_sources))
+        self._open = settings.open
+        self._verdict.cache_clear()
 
     def __call__(self, ip: str) -> bool:
         """Whether ``ip``, the text that a socket gave, may talk to us."""

@@ -4,11 +4,16 @@ With ``msrpgw.ua.main`` the only module that imports the reactor.
 """
 
 import gc
+import os
+import signal
 import sys
+import typing
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from twisted.application.service import IService, MultiService, Service
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
@@ -16,7 +21,10 @@ from twisted.python.components import Componentized
 from msrpgw import __version__
 from msrpgw.config import Config, Overrides, load
 from msrpgw.errors import ConfigError
-from msrpgw.log import observer_factory
+from msrpgw.log import Threshold, observer_factory
+
+if typing.TYPE_CHECKING:
+    from msrpgw.service import GatewayService
 
 
 class Options(usage.Options):
@@ -36,6 +44,7 @@ class Options(usage.Options):
     optFlags = [["check", None, "Check the configuration, say all that is wrong, and exit."]]
 
     config: Config
+    load: Callable[[str | None], Config]  #: reads it again, or another file
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
@@ -58,10 +67,17 @@ class Options(usage.Options):
             state_dir=self["state-dir"],
             log_level=self["log-level"],
         )
+        # Relative paths are of where the command was typed; a daemon goes elsewhere.
+        path = self["config"] and os.path.abspath(self["config"])
+
+        def load_again(file: str | None) -> Config:
+            return load(file or path, overrides)
+
+        self.load = load_again
         try:
             self.config = load(self["config"], overrides)
             if self["check"]:
-                _build(self.config)
+                _build(self.config, self.load, Threshold(self.config.log.level))
                 print(f"{self['config'] or 'defaults'}: OK")
                 raise SystemExit(0)
         except ConfigError as error:
@@ -84,17 +100,26 @@ class LoggedService(MultiService):
 
 def makeService(options: Options) -> IService:
     """Build the gateway's service from parsed options; nothing listens before it is started."""
+    threshold = Threshold(options.config.log.level)
     try:
-        gateway = _build(options.config)
+        gateway = _build(options.config, options.load, threshold)
     except ConfigError as error:
         _exit_with(error.problems)
     _tune_collector()
+    _reload_on_hangup(gateway)
     twistd = options.parent
     if twistd is None or twistd.get("logger"):
         return gateway
-    logged = LoggedService(observer_factory(options.config.log.level, twistd))
-    gateway.setServiceParent(logged)
+    logged = LoggedService(observer_factory(threshold, twistd))
+    Service.setServiceParent(gateway, logged)
     return logged
+
+
+def _reload_on_hangup(gateway: "GatewayService") -> None:
+    from twisted.internet import reactor
+
+    reload = partial(IReactorFromThreads(reactor).callFromThread, gateway.reload)
+    signal.signal(signal.SIGHUP, lambda number, frame: reload())
 
 
 def _tune_collector() -> None:
@@ -108,14 +133,16 @@ def _tune_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _build(config: Config) -> Service:
+def _build(
+    config: Config, load: Callable[[str | None], Config], threshold: Threshold
+) -> "GatewayService":
     # Not above: twistd imports this module to show its help, and need not load every room.
     from twisted.internet import reactor
 
     from msrpgw.service import make_service
     from msrpgw.sockets import prompt
 
-    return make_service(config, prompt(reactor))
+    return make_service(config, prompt(reactor), load=load, threshold=threshold)
 
 
 def _exit_with(problems: Sequence[str]) -> NoReturn:

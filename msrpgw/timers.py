@@ -118,11 +118,11 @@ class DelayLine(Generic[_Item]):
     matter any more is simply skipped by ``callback``.  At most one timer is pending.
     """
 
-    __slots__ = ("_callback", "_delay", "_due", "_line", "_timer", "_timers")
+    __slots__ = ("_callback", "_due", "_line", "_timer", "_timers", "delay")
 
     def __init__(self, timers: Timers, delay: float, callback: Callable[[_Item], object]) -> None:
         self._timers = timers
-        self._delay = delay
+        self.delay = delay  #: seconds; less than before takes effect when what waits is over
         self._callback = callback
         # Side by side, not in pairs: those would be the garbage collector's business.
         self._line: deque[_Item] = deque()
@@ -136,9 +136,9 @@ class DelayLine(Generic[_Item]):
     def push(self, item: _Item) -> None:
         """Hand ``item`` to the callback once the delay is over."""
         self._line.append(item)
-        self._due.append(self._timers.seconds() + self._delay)
+        self._due.append(self._timers.seconds() + self.delay)
         if self._timer is None:
-            self._timer = self._timers.call_later(self._delay, self._fire)
+            self._timer = self._timers.call_later(self.delay, self._fire)
 
     def pop(self) -> _Item:
         """Take out the item that waited longest, before its time.  Raises IndexError when empty."""

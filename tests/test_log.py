@@ -10,7 +10,7 @@ from twisted.python.syslog import SyslogObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from msrpgw.log import observer_factory
+from msrpgw.log import Threshold, observer_factory
 
 
 class ObserverTests(SynchronousTestCase):
@@ -22,7 +22,7 @@ class ObserverTests(SynchronousTestCase):
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
     def observer(self, level: str, **twistd: object) -> ILogObserver:
-        observer = observer_factory(level, twistd)()
+        observer = observer_factory(Threshold(level), twistd)()
         verifyObject(ILogObserver, observer)
         return observer
 

@@ -125,6 +125,18 @@ class Journal(MemoryJournal):
         return self.rooms.ask("journal close")
 
 
+class Program:
+    """The program's control."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+
+    def reload(self) -> None:
+        self.rooms.call("reload")
+        if self.rooms.journal_error:
+            raise ValueError(self.rooms.journal_error)
+
+
 class Middle:
     """The gateway."""
 
@@ -179,6 +191,7 @@ class OrderTests(ServiceCase):
                 gateway=GatewaySettings(shutdown_grace=7), state=StateSettings(directory=directory)
             ),
             bytes,
+            Program(self.rooms),
         )
 
     def refuse(self, name: str, error: OSError) -> None:
@@ -214,6 +227,12 @@ class OrderTests(ServiceCase):
             self.lines, ["msrpgw can't start: journal.db is in use by another process"]
         )
         self.assertEqual(self.rooms.calls, ["gateway key", "journal open"])
+
+    def test_reload(self) -> None:
+        """What goes wrong was logged already."""
+        for self.rooms.journal_error in ("", "a bad file"):
+            self.service.reload()
+        self.assertEqual(self.rooms.calls, ["reload"] * 2)
 
     def test_stop(self) -> None:
         self.service.startService()
@@ -286,7 +305,13 @@ class StateDirectoryTests(ServiceCase):
         rooms = Rooms()
         config = load(None, Overrides(state_dir=directory))
         service = GatewayService(
-            Sip(rooms), Msrp(rooms), Middle(rooms), Journal(rooms), config, bytes
+            Sip(rooms),
+            Msrp(rooms),
+            Middle(rooms),
+            Journal(rooms),
+            config,
+            bytes,
+            Program(rooms),
         )
         service.startService()
 

@@ -97,12 +97,8 @@ class Custody:
         """``new_call`` makes up ids for a MESSAGE; ``now`` gives seconds since the epoch."""
         self._timers = timers
         # All wait equally long, and nearly all are answered before: no timer for each.
-        self._held = DelayLine(timers, settings.hold_message or 0.3, self.take_over)
-        self._hold_message = settings.hold_message
-        self._hold_send = settings.hold_send
-        self._ttl = delivery.message_ttl
-        self._retry_sip = frozenset(delivery.retry_sip)
-        self._retry_msrp = frozenset(delivery.retry_msrp)
+        self._held: DelayLine[PageItem] = DelayLine(timers, 0.3, self.take_over)
+        self.configure(settings, delivery)
         self._journal = journal
         self._custodian = custodian
         self._new_call = new_call
@@ -116,6 +112,15 @@ class Custody:
         self._forgetting = DelayLine(timers, REMEMBERED, self._lately.discard)
         self._sweeping: Timer | None = None
         self.repeated_outcomes = 0  #: of messages that had their one already; a bug when not 0
+
+    def configure(self, settings: GatewaySettings, delivery: DeliverySettings) -> None:
+        """Use these settings from now on; what is held already waits as long as before."""
+        self._held.delay = settings.hold_message or 0.3
+        self._hold_message = settings.hold_message
+        self._hold_send = settings.hold_send
+        self._ttl = delivery.message_ttl
+        self._retry_sip = frozenset(delivery.retry_sip)
+        self._retry_msrp = frozenset(delivery.retry_msrp)
 
     # MESSAGEs
 
@@ -410,6 +415,25 @@ class Custody:
     def __len__(self) -> int:
         """How many messages are ours, or about to be."""
         return len(self._ours)
+
+    def ours(self) -> list[Item]:
+        """Messages that are ours, in the order in which they came."""
+        return sorted(self._ours.values(), key=lambda item: item.number)
+
+    def find(self, id: str) -> Item | None:
+        """A message of ours by the journal's id of it."""
+        return self._ours.get(id)
+
+    def drop(self, item: Item, reason: str) -> bool:
+        """Give up a message of ours that only waits.  False when it is on the wire."""
+        if item.keeper is not Keeper.OURS or not self._custodian.withdraw(item):
+            return False
+        outcome = Outcome(OutcomeKind.DROPPED, 0, reason)
+        if isinstance(item, PageItem):
+            self.message_outcome(item, outcome)
+        else:
+            self.send_outcome(item, outcome)
+        return True
 
     # Another process
 

@@ -56,15 +56,19 @@ class Delivery:
         deliverer: Deliverer,
     ) -> None:
         self._timers = timers
-        self._interval = settings.retry_interval
-        self._longest = max(settings.retry_max, settings.retry_interval)
-        self._block = settings.retry_block
+        self.configure(settings)
         self._random = random
         self._pages = pages
         self._deliverer = deliverer
         self._waiting: dict[str, _Waiting] = {}  # by key
         self._aside: dict[str, list[SendItem]] = {}  # by key
         self._closed = False
+
+    def configure(self, settings: DeliverySettings) -> None:
+        """Use these settings from the next failure on."""
+        self._interval = settings.retry_interval
+        self._longest = max(settings.retry_max, settings.retry_interval)
+        self._block = settings.retry_block
 
     def _delay(self, attempts: int, retry_after: float) -> float:
         """Seconds until the next attempt: twice as long each time, a quarter more or less."""
@@ -219,6 +223,22 @@ class Delivery:
         self._unset(item)
         self._leave_aside(item)
         return True
+
+    # By hand
+
+    def try_now(self, item: PageItem | SendItem) -> bool:
+        """Make the next attempt at once.  False when the message does not wait for one."""
+        if isinstance(item, PageItem):
+            waiting = self._waiting.get(item.route.key)
+            if waiting is None or item not in waiting.items:
+                return False
+            self._deliverer.call_again(item.route.key)
+            return True
+        if item in self._aside.get(item.key, ()):
+            self._unset(item)
+            self._page_due(item)
+            return True
+        return self._pages.wake(item.parties.ruri)
 
     # Life
 

@@ -26,6 +26,10 @@ class EventHub:
         """Hand events to a sink from now on."""
         self._sinks.append(sink)
 
+    def remove(self, sink: IEventSink) -> None:
+        """Hand no more events to a sink."""
+        self._sinks.remove(sink)
+
     def raise_event(self, event: Event, *, logged: bool = True) -> None:
         """Tell everybody.  A sink that fails is logged and hinders nobody."""
         if logged:

@@ -3,6 +3,7 @@
 May import sip.
 """
 
+import hashlib
 from functools import lru_cache
 
 from msrpgw.errors import SipError
@@ -22,6 +23,14 @@ def address_of(text: str) -> Address:
     canonical = uri.canonical()
     user = parse_uri(canonical).user  # with needless escapes undone, as keys want it
     return Address(canonical, user, uri.host.lower(), uri.port, received)
+
+
+def message_id_of(request: Request, key: bytes) -> str:
+    """The Message-ID of a MESSAGE: the same for each copy of it, and nobody else's to guess."""
+    text = f"{request.call_id}\0{request.cseq.number}\0{request.from_.tag}\0{request.uri}"
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogateescape"), digest_size=12, key=key
+    ).hexdigest()
 
 
 def text_of(request: Request) -> tuple[str, float]:

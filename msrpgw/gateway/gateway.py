@@ -4,7 +4,6 @@ Turns a Request into RequestFacts, asks the policy, finds or makes the session, 
 messages to custody, to the session's leg and to the pages.
 """
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 
@@ -18,7 +17,7 @@ from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.delivery import Delivery
 from msrpgw.gateway.drain import Drain
 from msrpgw.gateway.events import EventHub
-from msrpgw.gateway.facts import address_of, facts_of, hops_left, text_of
+from msrpgw.gateway.facts import address_of, facts_of, hops_left, message_id_of, text_of
 from msrpgw.gateway.farewell import end_calls
 from msrpgw.gateway.items import Answer, Item, Keeper, PageCall, PageItem, SendItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
@@ -32,7 +31,7 @@ from msrpgw.interfaces import IJournal, IPageSender, IPolicy
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming
 from msrpgw.sip.agent import UserAgent
-from msrpgw.sip.message import Request, Response
+from msrpgw.sip.message import Response
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
 from msrpgw.timers import Timers
 from msrpgw.types import (
@@ -80,32 +79,35 @@ class Gateway:
         now: Callable[[], float],
     ) -> None:
         """``now`` gives seconds since the epoch."""
-        self._agent = agent
-        self._endpoint = endpoint
-        self._timers = timers
-        self._settings = settings
-        self._policy = policy
-        self._journal = journal
+        self.agent = agent
+        self.endpoint = endpoint
+        self.timers = timers
+        self.settings = settings
+        self.policy = policy
+        self.journal = journal
         self._id_key = random(32)
-        self._room = Room(settings.total_queue_limit)
-        self._custody = Custody(
+        self.room = Room(settings.total_queue_limit)
+        self.custody = Custody(
             timers, settings, delivery, journal, self, new_call=self._new_page_call, now=now
         )
-        self._pages = Pages(self._send_request, timers, settings)
-        self._to_page = ToPage(agent, self._pages, self._custody, delivery)
-        self._delivery = Delivery(timers, delivery, random, self._pages, self)
-        self._notices = Notices(notice, timers, self.send_page)
-        self._teller = Teller(hub, self._notices, timers, now)
+        self.pages = Pages(self._send_request, timers, settings)
+        self.to_page = ToPage(
+            agent, self.pages, self.custody, delivery, on_notified=self._check_drained
+        )
+        self.delivery = Delivery(timers, delivery, random, self.pages, self)
+        self.notices = Notices(notice, timers, self.send_page)
+        self.teller = Teller(hub, self.notices, timers, now)
         self._closing: set[Leg] = set()  # hung up, the answer to BYE or CANCEL awaited
-        self._drain: Drain | None = None  # when it is to stop
+        self.drain: Drain | None = None  # when it is to stop
+        self.closed = False  #: whether no new session is taken
         self.sessions: dict[str, GatewaySession] = {}
 
     def _new_page_call(self) -> PageCall:
-        agent = self._agent
+        agent = self.agent
         return PageCall(agent.new_call_id(), agent.new_tag(), agent.new_branch())
 
     def _send_request(self, outgoing: Outgoing, on_response: Callable[[Response], None]) -> None:
-        self._agent.request(
+        self.agent.request(
             outgoing.request, on_response, branch=outgoing.branch, safe=outgoing.safe
         )
 
@@ -117,16 +119,16 @@ class Gateway:
 
     def start(self) -> None:
         """Take requests from the SIP side."""
-        self._agent.on("MESSAGE", self.message_received)
-        self._agent.on("INVITE", self.invite_received)
+        self.agent.on("MESSAGE", self.message_received)
+        self.agent.on("INVITE", self.invite_received)
 
     def resume(self, contents: JournalContents) -> None:
         """Go on with what an earlier process left in the journal."""
-        self._custody.remember(contents.ended)
-        items = [self._custody.restored(entry) for entry in contents.entries]
-        self._room.used += len(items)
-        end_calls(self._agent, self._timers, self._journal, contents.dialogs)
-        self._delivery.resume(
+        self.custody.remember(contents.ended)
+        items = [self.custody.restored(entry) for entry in contents.entries]
+        self.room.used += len(items)
+        end_calls(self.agent, self.timers, self.journal, contents.dialogs)
+        self.delivery.resume(
             [item for item in items if isinstance(item, PageItem)],
             [item for item in items if isinstance(item, SendItem)],
         )
@@ -143,26 +145,26 @@ class Gateway:
         What is not delivered within ``grace`` seconds stays in the journal.  Fires when every BYE
         has its answer, after ``grace`` seconds more at the latest.
         """
-        drain = self._drain = Drain(self._timers, grace, self)
+        drain = self.drain = Drain(self.timers, grace, self)
         drain.check()
         return drain.done
 
     def under_way(self) -> bool:
         """Whether a message may still arrive by itself."""
-        return self._pages.under_way or any(each.unanswered for each in self.sessions.values())
+        return self.pages.under_way or any(each.unanswered for each in self.sessions.values())
 
     def take_over_held(self) -> None:
         """Let the journal have what is held."""
-        self._custody.stop()
+        self.custody.stop()
 
     def all_saved(self) -> None:
         """The journal has what was held: nothing more is to be waited for but the BYEs."""
-        if self._drain is not None:
-            self._drain.saved()
+        if self.drain is not None:
+            self.drain.saved()
 
     def end_sessions(self) -> None:
         """Say BYE to everybody."""
-        self._delivery.close()
+        self.delivery.close()
         for session in list(self.sessions.values()):
             session.end("The gateway is being stopped")
 
@@ -172,13 +174,13 @@ class Gateway:
 
     def close(self) -> None:
         """Forget everything."""
-        self._notices.close()
-        self._pages.close()
-        self._custody.close()
+        self.notices.close()
+        self.pages.close()
+        self.custody.close()
 
     def _check_drained(self) -> None:
-        if self._drain is not None:
-            self._drain.check()
+        if self.drain is not None:
+            self.drain.check()
 
     # From the page side
 
@@ -186,31 +188,46 @@ class Gateway:
         """A MESSAGE came (RFC 3428 §7).  Raises SipError for the agent to answer with."""
         request = transaction.request
         content_type, lifetime = text_of(request)
-        route = self._policy.route_message(facts_of(transaction))
+        route = self.policy.route_message(facts_of(transaction))
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
-        answer = partial(self._agent.respond, transaction)
-        message_id = self._message_id(request)
-        if self._custody.repeats(message_id, answer):
+        answer = partial(self.agent.respond, transaction)
+        message_id = message_id_of(request, self._id_key)
+        if self.custody.repeats(message_id, answer):
             return
-        if self._drain is not None:
-            raise self._overloaded("The gateway is being stopped")
-        if self._room.full:
-            raise self._overloaded("Message queues are full")
         message = Message(
             message_id,
             Direction.TO_MSRP,
             content_type,
             request.body,
-            self._timers.seconds(),
+            self.timers.seconds(),
             request.call_id,
             lifetime,
         )
         session = self.sessions.get(route.key)
         if session is None:
-            self._open(transaction, route, message, answer)
+            page = address_of(request.from_.uri_text).received
+            parties = Parties(address_of(request.to.uri_text).received, page, page)
+        else:
+            parties = session.parties
+        self.take_message(route, parties, message, answer, hops_left(request))
+
+    def take_message(
+        self, route: Route, parties: Parties, message: Message, answer: Answer, hops: int
+    ) -> None:
+        """Take a message to an MSRP user, which is answered now or later.
+
+        ``hops``: Max-Forwards of the INVITE that it may cause.  Raises SipError.
+        """
+        if self.drain is not None:
+            raise self._overloaded("The gateway is being stopped")
+        if self.room.full:
+            raise self._overloaded("Message queues are full")
+        session = self.sessions.get(route.key)
+        if session is None:
+            self._open(route, parties, message, answer, hops)
             return
-        if not session.accepts(content_type):
+        if not session.accepts(message.content_type):
             accepted = ", ".join(session.leg.peer_accept_types)
             raise SipError(
                 "Unsupported Media Type",
@@ -219,47 +236,49 @@ class Gateway:
             )
         if not session.has_room:
             raise SipError(*_NO_ROOM, status=480, headers=_RETRY_AFTER)
-        item = self._custody.message_in(answer, message, route, session.parties)
+        item = self.custody.message_in(answer, message, route, parties)
         live = session.live
         session.to_msrp(item)
-        self._custody.hold(item, live)
+        self.custody.hold(item, live)
 
     def _open(
-        self, transaction: ServerTransaction, route: Route, message: Message, answer: Answer
+        self, route: Route, parties: Parties, message: Message, answer: Answer, hops: int
     ) -> None:
-        """Take a MESSAGE that belongs to no session: call the MSRP user."""
-        request = transaction.request
+        """Take a message that belongs to no session: call the MSRP user."""
         if is_imdn(message.content_type) or is_composing(message.content_type):
             raise SipError("No session that this notification could belong to", status=480)
-        if hops_left(request) < 0:
+        if hops < 0:
             raise SipError("Too Many Hops", status=483)
-        if self._delivery.count(route.key) >= self._settings.queue_limit:
+        if self.delivery.count(route.key) >= self.settings.queue_limit:
             raise SipError(*_NO_ROOM, status=480, headers=_RETRY_AFTER)
-        page = address_of(request.from_.uri_text).received
-        parties = Parties(address_of(request.to.uri_text).received, page, page)
-        if self._delivery.rests(route.key):
-            item = self._custody.message_in(answer, message, route, parties)
-            self._room.used += 1
-            self._delivery.append(item)
-            self._custody.hold(item, False)
+        if self.delivery.rests(route.key):
+            item = self.custody.message_in(answer, message, route, parties)
+            self.room.used += 1
+            self.delivery.append(item)
+            self.custody.hold(item, False)
             return
         self._admit()
-        item = self._custody.message_in(answer, message, route, parties)
+        item = self.custody.message_in(answer, message, route, parties)
         session = self._make_session(route, parties, route.parties, called=True)
         session.to_msrp(item)
-        self._custody.hold(item, False)
-        session.call(hops_left(request))
+        self.custody.hold(item, False)
+        session.call(hops)
+
+    def open_session(self, route: Route, parties: Parties) -> None:
+        """Call the MSRP user without a message.  Raises SipError."""
+        self._admit()
+        self._make_session(route, parties, route.parties, called=True).call(70)
 
     def call_again(self, key: str) -> None:
         """Try to reach the MSRP user for whom messages wait."""
-        if self._drain is not None:
+        if self.drain is not None:
             return  # the next process goes on
         session = self.sessions.get(key)
-        items = self._delivery.take(key)
+        items = self.delivery.take(key)
         if session is None:
-            if len(self.sessions) >= self._settings.max_sessions:
+            if len(self.sessions) >= self.settings.max_sessions:
                 for item in items:
-                    self._delivery.message_again(item)
+                    self.delivery.message_again(item)
                 return
             route = items[0].route
             session = self._make_session(route, items[0].parties, route.parties, called=True)
@@ -270,24 +289,16 @@ class Gateway:
 
     def _hand_over(self, items: list[PageItem], session: GatewaySession) -> None:
         for item in items:
-            self._room.used -= 1  # the session counts it now
+            self.room.used -= 1  # the session counts it now
             session.to_msrp(item)
-
-    def _message_id(self, request: Request) -> str:
-        """The same for each copy of a MESSAGE, and nobody else's to guess."""
-        text = f"{request.call_id}\0{request.cseq.number}\0{request.from_.tag}\0{request.uri}"
-        digest = hashlib.blake2b(
-            text.encode("utf-8", "surrogateescape"), digest_size=12, key=self._id_key
-        )
-        return digest.hexdigest()
 
     def _overloaded(self, reason: str) -> SipError:
         return SipError(reason, status=503, headers=(("Retry-After", "10"),))
 
     def _admit(self) -> None:
-        if self._drain is not None:
+        if self.drain is not None or self.closed:
             raise self._overloaded("The gateway is being stopped")
-        if len(self.sessions) >= self._settings.max_sessions:
+        if len(self.sessions) >= self.settings.max_sessions:
             raise self._overloaded("Too many sessions")
 
     # From the MSRP side
@@ -298,7 +309,7 @@ class Gateway:
         Raises SipError for the agent to answer with.
         """
         assert isinstance(transaction, InviteServerTransaction)
-        route = self._policy.route_invite(facts_of(transaction))
+        route = self.policy.route_invite(facts_of(transaction))
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
         parties = route.parties
@@ -312,7 +323,7 @@ class Gateway:
                 request.uri,
             )
             session = self._make_session(route, parties, invite, called=False)
-            session.leg.answer(transaction, self._settings.setup_timeout)
+            session.leg.answer(transaction, self.settings.setup_timeout)
             return
         if session.leg.peer_host not in ("", transaction.source.host):
             _log.warn(
@@ -323,14 +334,14 @@ class Gateway:
             )
             raise SipError("The conversation belongs to another source", status=403)
         leg = self._make_leg(route, session)
-        leg.answer(transaction, self._settings.setup_timeout)
+        leg.answer(transaction, self.settings.setup_timeout)
         if leg.state is not LegState.ENDED:
             old = session.leg
             session.replace_leg(leg, parties)
             self._await_farewell(old)
 
     def _make_leg(self, route: Route, listener: LegListener) -> Leg:
-        return Leg(self._agent, self._endpoint, self._timers, listener, route.content_types)
+        return Leg(self.agent, self.endpoint, self.timers, listener, route.content_types)
 
     def _make_session(
         self, route: Route, parties: Parties, invite: Parties, *, called: bool
@@ -341,29 +352,29 @@ class Gateway:
             invite=invite,
             called=called,
             observer=self,
-            custody=self._custody,
-            settings=self._settings,
-            timers=self._timers,
-            room=self._room,
+            custody=self.custody,
+            settings=self.settings,
+            timers=self.timers,
+            room=self.room,
             make_leg=partial(self._make_leg, route),
             safe=route.congestion_safe,
         )
         self.sessions[route.key] = session
         # Those that waited for this user come before all others.
-        self._hand_over(self._delivery.take(route.key), session)
+        self._hand_over(self.delivery.take(route.key), session)
         return session
 
     # What sessions tell
 
     def session_up(self, session: GatewaySession) -> None:
         """Messages flow for the first time."""
-        self._teller.session_up(session)
+        self.teller.session_up(session)
 
     def dialog_changed(self, session: GatewaySession, leg: Leg) -> None:
         """There is a dialog with the MSRP user, or its target has changed."""
         dialog = leg.dialog
-        if dialog is not None and not leg.over and self._journal.durable:
-            self._journal.put_dialog(dialog.kept(session.key))
+        if dialog is not None and not leg.over and self.journal.durable:
+            self.journal.put_dialog(dialog.kept(session.key))
 
     def session_ended(
         self, session: GatewaySession, end: LegEnd, outcome: Outcome, items: list[PageItem]
@@ -372,14 +383,14 @@ class Gateway:
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
         self._await_farewell(session.leg)
-        self._teller.session_ended(session, end)
+        self.teller.session_ended(session, end)
         if end.was_up or not any(item.keeper is Keeper.OURS for item in items):
             return  # who still waits for an answer learns it from that
-        if self._drain is not None and self._drain.ending and self._journal.durable:
+        if self.drain is not None and self.drain.ending and self.journal.durable:
             return  # the next process goes on
-        delayed = self._custody.may_retry(outcome)
-        if not delayed or not self._delivery.attempts(session.key):
-            self._teller.setup_failed(session, end, delayed=delayed)
+        delayed = self.custody.may_retry(outcome)
+        if not delayed or not self.delivery.attempts(session.key):
+            self.teller.setup_failed(session, end, delayed=delayed)
 
     def _await_farewell(self, leg: Leg) -> None:
         if leg.over:
@@ -391,94 +402,74 @@ class Gateway:
     def _leg_over(self, leg: Leg) -> None:
         self._closing.discard(leg)
         if leg.dialog is not None:
-            self._journal.end_dialog(leg.dialog.id.call_id)
+            self.journal.end_dialog(leg.dialog.id.call_id)
         self._check_drained()
 
     def page_message(self, session: GatewaySession, incoming: Incoming) -> None:
         """A SEND came: on its way as a MESSAGE, in order."""
-        if self._drain is not None or self._room.full or not session.page_room(len(incoming.body)):
+        if self.drain is not None or self.room.full or not session.page_room(len(incoming.body)):
             incoming.refuse(413, "Too many messages are waiting")
             return
-        message = message_to_page(incoming, self._timers.seconds())
+        message = message_to_page(incoming, self.timers.seconds())
         parties = session.parties
-        if self._to_page.too_long(message, parties, session.safe):
+        if self.to_page.too_long(message, parties, session.safe):
             incoming.refuse(413, "Too long for a page-mode user")
             return
-        item = self._custody.send_in(incoming, message, session.key, parties, session)
+        item = self.custody.send_in(incoming, message, session.key, parties, session)
         item.safe = session.safe
         session.page_taken(len(message.body))
-        self._to_page.submit(item)
-        self._custody.hold_send(item)
-        self._teller.message_received(session, message)
+        self.to_page.submit(item)
+        self.custody.hold_send(item)
+        self.teller.message_received(session, message)
 
     def failed_after_all(
         self, session: GatewaySession, message: Message, status: int, comment: str
     ) -> None:
         """A message that the MSRP peer had acknowledged did not reach its receiver."""
         outcome = Outcome(OutcomeKind.REFUSED, status, comment)
-        self._teller.message_failed(session.key, session.parties, message, outcome)
+        self.teller.message_failed(session.key, session.parties, message, outcome)
 
     def report_received(
         self, session: GatewaySession, message_id: str, status: int, comment: str
     ) -> None:
         """A REPORT came from the MSRP side."""
-        self._teller.report_received(session, message_id, status, comment)
+        self.teller.report_received(session, message_id, status, comment)
 
     def send_page(
         self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes
     ) -> None:
         """Queue one MESSAGE of the gateway's own: a notice (IPageSender)."""
-        self._pages.submit(
-            ruri,
-            self,
-            partial(self._notice, from_uri, to_uri, ruri, content_type, body),
-            partial(self._notice_ended, ruri),
-        )
-
-    def _notice(
-        self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes
-    ) -> Outgoing:
-        return Outgoing(self._agent.new_message(ruri, from_uri, to_uri, content_type, body))
-
-    def _notice_ended(self, ruri: str, outcome: Outcome) -> None:
-        if not outcome.ok:
-            _log.warn(
-                "notice to {ruri!r} not delivered: {status} {reason!r}",
-                ruri=ruri,
-                status=outcome.status,
-                reason=outcome.reason,
-            )
-        self._check_drained()
+        self.to_page.notify(Parties(from_uri, to_uri, ruri), content_type, body)
 
     # What custody tells
 
     def try_again(self, item: Item, outcome: Outcome) -> None:
         """A message of ours could not be delivered for now."""
         if isinstance(item, PageItem):
-            self._room.used += 1
-            self._delivery.message_again(item, outcome.retry_after)
+            self.room.used += 1
+            self.delivery.message_again(item, outcome.retry_after)
         else:
-            self._delivery.page_again(item, outcome.retry_after)
+            self.delivery.page_again(item, outcome.retry_after)
 
     def send_again(self, item: SendItem, first: bool) -> None:
         """Send a message to a page user once more."""
-        self._to_page.submit(item, first)
+        self.to_page.submit(item, first)
 
     def withdraw(self, item: Item) -> bool:
         """Stop delivering a message that only waits."""
         if isinstance(item, SendItem):
-            waits = self._delivery.withdraw_page(item)
+            waits = self.delivery.withdraw_page(item)
             return waits or (item.job is not None and item.job.withdraw())
-        if self._delivery.withdraw_message(item):
-            self._room.used -= 1
+        if self.delivery.withdraw_message(item):
+            self.room.used -= 1
             return True
         session = self.sessions.get(item.route.key)
         return session is not None and session.withdraw(item)
 
     def failed_after_accept(self, item: PageItem, outcome: Outcome) -> None:
         """A MESSAGE that was answered 202 can't be delivered: its sender is told by a notice."""
-        if not outcome.setup or self._custody.may_retry(outcome):
-            self._teller.message_failed(item.route.key, item.parties, item.message, outcome)
+        if not outcome.setup or self.custody.may_retry(outcome):
+            self.teller.message_failed(item.route.key, item.parties, item.message, outcome)
         # Else the notice that no session came about was for all of its messages.
 
     def message_ended(self, item: Item, outcome: Outcome) -> None:
@@ -486,13 +477,13 @@ class Gateway:
         if isinstance(item, SendItem):
             key = item.key
             if isinstance(item.context, GatewaySession):
-                item.context.page_done(len(item.message.body))
+                item.context.page_done(len(item.message.body), outcome)
             else:
-                self._room.used -= 1
-            self._delivery.page_ended(item, outcome.ok)
+                self.room.used -= 1
+            self.delivery.page_ended(item, outcome.ok)
         else:
             key = item.route.key
             if item.keeper is Keeper.OURS:
-                self._delivery.message_ended(item, outcome.ok)
-        self._teller.message_ended(key, item, outcome)
+                self.delivery.message_ended(item, outcome.ok)
+        self.teller.message_ended(key, item, outcome)
         self._check_drained()

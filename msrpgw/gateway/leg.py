@@ -354,6 +354,13 @@ class Leg:
         return self._usage.dialog if self._usage is not None else None
 
     @property
+    def paths(self) -> tuple[str, str]:
+        """Our MSRP URI, and the peer's a=path; that one empty until the answer came."""
+        peer = self._media.peer
+        theirs = " ".join(uri.render() for uri in peer.remote_path) if peer is not None else ""
+        return self._media.path_text, theirs
+
+    @property
     def session_id(self) -> str:
         """The session-id part of our MSRP URI."""
         return self._media.path.session_id

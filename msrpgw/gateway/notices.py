@@ -116,11 +116,16 @@ class Notices:
     """
 
     def __init__(self, settings: NoticeSettings, timers: Timers, send_page: SendPage) -> None:
-        self._settings = settings
         self._send_page = send_page
-        self._templates = compile_templates(settings)
         self._recent: dict[str, _Recent] = {}  # by key
         self._line: DelayLine[str] = DelayLine(timers, settings.interval, self._interval_over)
+        self.configure(settings)
+
+    def configure(self, settings: NoticeSettings) -> None:
+        """Use these settings from now on.  Raises ConfigError, and goes on as before."""
+        self._templates = compile_templates(settings)
+        self._settings = settings
+        self._line.delay = settings.interval
 
     def setup_failed(self, key: str, failure: Failure, *, delayed: bool) -> None:
         """Tell that no session came about.  ``delayed``: the messages wait for another attempt."""

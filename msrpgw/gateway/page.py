@@ -96,11 +96,15 @@ class Pages:
     def __init__(self, send: Send, timers: Timers, settings: GatewaySettings) -> None:
         self._send = send
         self._timers = timers
-        self._backoff = settings.backoff
-        self._backoff_max = settings.backoff_max
+        self.configure(settings)
         self._destinations: dict[str, _Destination] = {}
         self._closed = False
         self.pending = 0  #: messages without an outcome
+
+    def configure(self, settings: GatewaySettings) -> None:
+        """Use these settings from the next failure on."""
+        self._backoff = settings.backoff
+        self._backoff_max = settings.backoff_max
 
     @property
     def under_way(self) -> bool:
@@ -210,6 +214,16 @@ class Pages:
         """Send nothing more to ``ruri`` for so long."""
         self._rest_for(self._destination(self._canonical(ruri)), seconds)
 
+    def wake(self, ruri: str) -> bool:
+        """End the rest of ``ruri``.  False when it does not rest."""
+        destination = self._destinations.get(self._canonical(ruri))
+        if destination is None or not destination.resting:
+            return False
+        destination.resting = False
+        destination.resting_until = 0.0
+        self._next_turn(destination)
+        return True
+
     def _destination(self, uri: str) -> _Destination:
         destination = self._destinations.get(uri)
         if destination is None:
@@ -225,6 +239,8 @@ class Pages:
                 self._timers.call_later(seconds, partial(self._rested, destination))
 
     def _rested(self, destination: _Destination) -> None:
+        if not destination.resting:
+            return  # it was woken
         left = destination.resting_until - self._timers.seconds()
         if left > 1e-6 and not self._closed:  # a timer may come early by its rounding
             self._timers.call_later(left, partial(self._rested, destination))

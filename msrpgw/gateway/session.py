@@ -57,6 +57,25 @@ class Room:
         return self.used >= self.limit
 
 
+class Traffic:
+    """What crossed in one direction of a session."""
+
+    __slots__ = ("bytes", "delivered", "failed")
+
+    def __init__(self) -> None:
+        self.delivered = 0  #: messages
+        self.failed = 0  #: messages that were refused, given up, or wait for another attempt
+        self.bytes = 0  #: of the messages delivered
+
+    def count(self, size: int, delivered: bool) -> None:
+        """One message more of ``size`` bytes."""
+        if delivered:
+            self.delivered += 1
+            self.bytes += size
+        else:
+            self.failed += 1
+
+
 class SessionObserver(Protocol):
     """Who hears of a session: the gateway."""
 
@@ -118,6 +137,9 @@ class GatewaySession:
         self.last_activity = self.created  #: when anything came from either side
         self.pages_waiting = 0  #: messages to the page user without an outcome
         self.pages_bytes = 0
+        self.to_msrp_traffic = Traffic()
+        self.to_page_traffic = Traffic()
+        self.last_error = ""  #: what went wrong last, in words
         self._observer = observer
         self._custody = custody
         self._settings = settings
@@ -132,6 +154,7 @@ class GatewaySession:
         # What stands behind the peer may still refuse what the peer has taken.
         self._delivered: dict[str, Message] = {}
         self._idle_timer: Timer | None = None
+        self._keep = False
         self._end: Outcome | None = None  # of all messages that had none when the leg ended
         self.leg = make_leg(self)
         self._watch_idle()
@@ -276,6 +299,9 @@ class GatewaySession:
 
     def _finish(self, item: PageItem, outcome: Outcome) -> None:
         self._release(item)
+        self.to_msrp_traffic.count(len(item.message.body), outcome.ok)
+        if not outcome.ok:
+            self.last_error = outcome.reason
         self._custody.message_outcome(item, outcome)
 
     def _release(self, item: PageItem) -> None:
@@ -308,8 +334,11 @@ class GatewaySession:
         self.pages_waiting += 1
         self.pages_bytes += size
 
-    def page_done(self, size: int) -> None:
+    def page_done(self, size: int, outcome: Outcome) -> None:
         """A message to the page user has its outcome."""
+        self.to_page_traffic.count(size, outcome.ok)
+        if not outcome.ok:
+            self.last_error = outcome.reason
         self._room.used -= 1
         self.pages_waiting -= 1
         self.pages_bytes -= size
@@ -338,6 +367,7 @@ class GatewaySession:
     def leg_moving(self, leg: Leg, reason: str) -> None:
         """The leg lost its MSRP session and sets up the next one."""
         if leg is self.leg and self.state is SessionState.UP:
+            self.last_error = reason
             self.state = SessionState.MOVING
 
     def leg_ended(self, leg: Leg, end: LegEnd) -> None:
@@ -348,14 +378,15 @@ class GatewaySession:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
-        refused = not end.was_up and end.code >= 400 and end.code not in (408, 480, 503)
+        failed = not end.was_up and not self._keep
+        refused = failed and end.code >= 400 and end.code not in (408, 480, 503)
         kind = OutcomeKind.REFUSED if refused else OutcomeKind.UNREACHABLE
         # No MSRP status: nobody was sent the message, or nobody answered it.
         outcome = self._end = Outcome(
             kind,
             0,
             end.reason,
-            setup=0 if end.was_up else end.code,
+            setup=end.code if failed else 0,
             retry_after=end.retry_after,
         )
         items = [*self._resend, *self._sent, *self._waiting]
@@ -394,10 +425,22 @@ class GatewaySession:
                 self._observer.failed_after_all(self, message, status, comment)
         self._observer.report_received(self, message_id, status, comment)
 
+    def configure(self, settings: GatewaySettings) -> None:
+        """Use these settings from now on: limits of time and room."""
+        self._settings = settings
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self.state is not SessionState.ENDED:
+            self._watch_idle()
+
     # Ending
 
-    def end(self, reason: str) -> None:
-        """End the session: CANCEL or BYE to the MSRP user.  Waiting messages get their outcome."""
+    def end(self, reason: str, *, keep: bool = False) -> None:
+        """End the session: CANCEL or BYE to the MSRP user.  Waiting messages get their outcome.
+
+        ``keep``: those that are ours are worth another attempt, whatever the session waited for.
+        """
+        self._keep = keep
         self.leg.end(reason)
 
     def _watch_idle(self) -> None:

@@ -1,19 +1,37 @@
 """What others are told of sessions and messages: events, the log, notices to page users."""
 
+from collections import deque
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from twisted.logger import Logger
 
 from msrpgw.gateway import events
-from msrpgw.gateway.items import Item, Keeper
+from msrpgw.gateway.items import Item, Keeper, SendItem
 from msrpgw.gateway.leg import LegEnd
 from msrpgw.gateway.notices import Failure, Notices, first_words, time_of_day
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.status import msrp_to_sip
 from msrpgw.timers import Timers
-from msrpgw.types import Message, Outcome, Parties
+from msrpgw.types import Direction, Message, Outcome, Parties
 
 _log = Logger()
+
+
+#: how many messages that ended lately are known by their ids
+FATES = 10_000
+
+
+class _Fate(NamedTuple):
+    """What is remembered of a message that has ended."""
+
+    ended_at: float  # on the clock
+    key: str
+    ids: tuple[str, ...]  # Message-ID and Call-ID
+    direction: str
+    size: int
+    attempts: int
+    outcome: Outcome
 
 
 class Teller:
@@ -30,6 +48,9 @@ class Teller:
         self._notices = notices
         self._timers = timers
         self._now = now
+        # By direction: messages delivered, and not.
+        self._totals = {direction: [0, 0] for direction in Direction}
+        self._fates: deque[_Fate] = deque(maxlen=FATES)  # the latest last
 
     # Sessions
 
@@ -99,6 +120,21 @@ class Teller:
     def message_ended(self, key: str, item: Item, outcome: Outcome) -> None:
         """A message has its one outcome."""
         message = item.message
+        self._totals[message.direction][not outcome.ok] += 1
+        ids = (message.message_id, message.call_id)
+        if isinstance(item, SendItem) and item.call is not None:
+            ids = (message.message_id, item.call.call_id)
+        self._fates.append(
+            _Fate(
+                self._timers.seconds(),
+                key,
+                ids,
+                message.direction.value,
+                len(message.body),
+                item.attempts + 1,
+                outcome,
+            )
+        )
         if outcome.ok:
             if item.keeper is Keeper.OURS:
                 _log.debug(
@@ -122,6 +158,32 @@ class Teller:
         if self._hub.listening:
             event = events.message_ended(key, message, outcome, item.attempts + 1)
             self._hub.raise_event(event, logged=False)
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """How many messages were delivered and how many failed, since the start."""
+        return {
+            direction.value: {"delivered": delivered, "failed": failed}
+            for direction, (delivered, failed) in self._totals.items()
+        }
+
+    def fate(self, id: str) -> dict[str, Any] | None:
+        """What became of a message that ended lately, by one of its ids; None when not known."""
+        for fate in reversed(self._fates):
+            if id in fate.ids:
+                outcome = fate.outcome
+                return {
+                    "key": fate.key,
+                    "message_id": fate.ids[0],
+                    "call_id": fate.ids[1],
+                    "direction": fate.direction,
+                    "size": fate.size,
+                    "attempts": fate.attempts,
+                    "ended_ago": round(self._timers.seconds() - fate.ended_at, 3),
+                    "outcome": outcome.kind.value,
+                    "status": outcome.setup or outcome.status,
+                    "reason": outcome.reason,
+                }
+        return None
 
     def message_failed(
         self, key: str, parties: Parties, message: Message, outcome: Outcome

@@ -5,8 +5,11 @@ SendItem ──► request (ids from custody) ──► Pages ──outcome─�
                 └────────── next part of a text ◄─────┘
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
+
+from twisted.logger import Logger
 
 from msrpgw.content.media import parse_media_type
 from msrpgw.content.split import split_text
@@ -15,6 +18,8 @@ from msrpgw.gateway.page import Outgoing, Pages
 from msrpgw.gateway.settings import DeliverySettings
 from msrpgw.sip.agent import UserAgent
 from msrpgw.types import Message, Outcome, Parties
+
+_log = Logger()
 
 #: bytes that a request may grow by: Via, a Route to the proxy, digits of Content-Length
 _SPARE = 200
@@ -43,11 +48,22 @@ class ToPage:
     """Sends what custody hands over.  One for the gateway."""
 
     def __init__(
-        self, agent: UserAgent, pages: Pages, custody: PageCustody, settings: DeliverySettings
+        self,
+        agent: UserAgent,
+        pages: Pages,
+        custody: PageCustody,
+        settings: DeliverySettings,
+        on_notified: Callable[[], None],
     ) -> None:
+        """``on_notified`` is called when a notice has its end."""
         self._agent = agent
         self._pages = pages
         self._custody = custody
+        self._on_notified = on_notified
+        self.configure(settings)
+
+    def configure(self, settings: DeliverySettings) -> None:
+        """Use these settings for messages to come."""
         self._message_max = settings.message_max
         self._split = settings.long_messages == "split"
 
@@ -102,6 +118,32 @@ class ToPage:
             self.submit(item, first=True)
         else:
             self._custody.send_outcome(item, outcome)
+
+    def notify(self, parties: Parties, content_type: str, body: bytes) -> None:
+        """Queue one MESSAGE of the gateway's own.  Nothing depends on its arrival."""
+        self._pages.submit(
+            parties.ruri,
+            self,
+            partial(self._notice, parties, content_type, body),
+            partial(self._notified, parties.ruri),
+        )
+
+    def _notice(self, parties: Parties, content_type: str, body: bytes) -> Outgoing:
+        return Outgoing(
+            self._agent.new_message(
+                parties.ruri, parties.from_uri, parties.to_uri, content_type, body
+            )
+        )
+
+    def _notified(self, ruri: str, outcome: Outcome) -> None:
+        if not outcome.ok:
+            _log.warn(
+                "notice to {ruri!r} not delivered: {status} {reason!r}",
+                ruri=ruri,
+                status=outcome.status,
+                reason=outcome.reason,
+            )
+        self._on_notified()
 
     def _bodies(self, message: Message, parties: Parties) -> list[bytes]:
         """What a message is sent as; empty when it is too large and can't be split."""

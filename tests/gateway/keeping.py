@@ -91,7 +91,7 @@ class KeepingTestCase(AliceTestCase):
     def check_all_told(self) -> None:
         """Nothing is kept that has its outcome, and nothing else is left."""
         self.assertEqual(self.journal.entries, {})
-        self.assertEqual(len(self.town.gateway._custody), 0)
-        self.assertEqual(self.town.gateway._delivery._waiting, {})
-        self.assertEqual(self.town.gateway._delivery._aside, {})
+        self.assertEqual(len(self.town.gateway.custody), 0)
+        self.assertEqual(self.town.gateway.delivery._waiting, {})
+        self.assertEqual(self.town.gateway.delivery._aside, {})
         self.town.check_settled(self, sessions=len(self.town.gateway.sessions))

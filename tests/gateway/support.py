@@ -129,9 +129,9 @@ class Town:
         """Fail unless each message has had its one outcome, and ``sessions`` are left."""
         gateway = self.gateway
         test.assertEqual(len(gateway.sessions), sessions)
-        test.assertEqual(gateway._room.used, 0)
-        test.assertEqual(gateway._pages.pending, 0)
-        test.assertEqual(gateway._custody.repeated_outcomes, 0)
+        test.assertEqual(gateway.room.used, 0)
+        test.assertEqual(gateway.pages.pending, 0)
+        test.assertEqual(gateway.custody.repeated_outcomes, 0)
 
     def user_agent(self, host: str, port: int = 5060, **settings: Any) -> UserAgent:
         """A SIP user agent that sends everything through the gateway."""

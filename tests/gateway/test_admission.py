@@ -22,7 +22,7 @@ class BoundsTests(AliceTestCase):
         bob.answer(bob.requests("INVITE")[0], 486)
         self.town.run(0.5)
         self.assertEqual(len(self.town.sink.named(FAILED)), 1)
-        self.assertEqual(self.town.gateway._room.used, 1)
+        self.assertEqual(self.town.gateway.room.used, 1)
 
     def test_session_bytes(self) -> None:
         self.found(Town(queue_bytes=10))

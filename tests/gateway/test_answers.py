@@ -34,7 +34,7 @@ class AnswerTestCase(SynchronousTestCase):
         for message in self.alice.received:
             if isinstance(message, Response):
                 self.assertNotEqual(message.status, 408)
-        self.assertEqual(self.town.gateway._custody.repeated_outcomes, 0)
+        self.assertEqual(self.town.gateway.custody.repeated_outcomes, 0)
 
 
 class MessageTests(AnswerTestCase):

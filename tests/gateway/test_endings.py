@@ -121,7 +121,7 @@ class ByeTests(EndTestCase):
     def check_ended_but_pages(self) -> None:
         """The session is gone, two MESSAGEs of it are not."""
         self.assertEqual(self.town.gateway.sessions, {})
-        self.assertEqual(self.town.gateway._pages.pending, 2)
+        self.assertEqual(self.town.gateway.pages.pending, 2)
 
     def test_connection_closed_before_the_bye(self) -> None:
         """Some close MSRP first: the BYE meets our re-INVITE."""
@@ -351,7 +351,7 @@ class ShutdownTests(EndTestCase):
         self.successResultOf(stopped)
         self.assertEqual(len(self.bob.requests("BYE")), 1)
         self.assertEqual(self.alice.texts(), ["0"])
-        self.assertEqual(self.town.gateway._pages.pending, 1)  # under way until SIP is stopped
+        self.assertEqual(self.town.gateway.pages.pending, 1)  # under way until SIP is stopped
 
     def test_message_under_way_to_the_msrp_user(self) -> None:
         """Its MESSAGE is answered before all is over."""

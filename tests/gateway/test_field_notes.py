@@ -351,4 +351,4 @@ class LossesTests(MeetingTestCase):
         """Messages cross while others wait."""
         self.assertEqual(self.alice.message(self.bob.uri, "to bob").status, 200)
         self.assertEqual(self.bob.send("to alice"), [200])
-        self.assertEqual(self.town.gateway._room.used, waiting)
+        self.assertEqual(self.town.gateway.room.used, waiting)

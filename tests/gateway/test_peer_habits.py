@@ -272,7 +272,7 @@ class RelayTests(MeetingTestCase):
     def test_delivered(self) -> None:
         """The REPORT is what counts."""
         _, send = self.ask()
-        self.assertEqual(self.town.gateway._room.used, 1)
+        self.assertEqual(self.town.gateway.room.used, 1)
         self.bob.send(None, method="REPORT", Message_ID=send.message_id, Status="000 200")
         self.town.check_settled(self, sessions=1)
         self.assertEqual(self.alice.texts(), [])

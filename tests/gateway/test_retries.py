@@ -131,7 +131,7 @@ class AwayTests(KeepingTestCase):
         self.assertEqual(len(taken), 1000)
         self.assertEqual(set(statuses.values()), {202, 480})
         self.assertEqual(len(self.journal.entries), 1000)
-        self.assertEqual(self.town.gateway._room.used, 1000)
+        self.assertEqual(self.town.gateway.room.used, 1000)
         self.bob.status = 200
         self.town.run(5)
         self.assertEqual(self.bob.bodies(), [each.body.decode() for each in taken])

@@ -76,7 +76,7 @@ class RefusedTests(SetupTestCase):
         bob = Wire(self.town, "bob", "192.0.2.2", 0)
         for number in range(5):
             self.assertEqual(self.send(f"text {number}"), 202)
-        self.assertEqual(self.town.gateway._room.used, 5)
+        self.assertEqual(self.town.gateway.room.used, 5)
         (invite,) = bob.requests("INVITE")
         bob.answer(invite, 486)
         self.town.run(0.5)

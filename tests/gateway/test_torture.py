@@ -83,7 +83,7 @@ class TortureTests(SynchronousTestCase):
         self.assertEqual(bob.bodies(), ["hi"])
         self.assertEqual(bob.send("hello"), [200])
         self.assertEqual(alice.texts(), ["hello"])
-        self.assertEqual(town.gateway._custody.repeated_outcomes, 0)
+        self.assertEqual(town.gateway.custody.repeated_outcomes, 0)
 
     def check(self, message: dict[str, Any], tcp: bool) -> None:
         """The reaction is what the index says."""
