@@ -3,9 +3,12 @@
 Imports the public types and interfaces.
 """
 
+from collections.abc import Mapping
+
 from twisted.logger import Logger
 
 from msrpgw.interfaces import IEventSink
+from msrpgw.msrp.session import Report
 from msrpgw.types import Event, Message, Outcome
 
 _log = Logger()
@@ -90,18 +93,23 @@ def session_end(key: str, session_id: str, reason: str) -> Event:
     return Event("E_MSRP_SESSION_END", {"key": key, "session_id": session_id, "reason": reason})
 
 
-def message_received(key: str, session_id: str, message: Message) -> Event:
-    """A SEND brought a message.  Its text stays out: an event travels further than a message."""
-    return Event(
-        "E_MSRP_MSG_RECEIVED",
-        {
-            "key": key,
-            "session_id": session_id,
-            "message_id": message.message_id,
-            "content_type": message.content_type,
-            "size": len(message.body),
-        },
-    )
+def message_received(
+    key: str, session_id: str, message: Message, *, with_text: bool = False
+) -> Event:
+    """A SEND brought a message.
+
+    Its text stays out unless it is wanted: an event travels further than a message.
+    """
+    parameters = {
+        "key": key,
+        "session_id": session_id,
+        "message_id": message.message_id,
+        "content_type": message.content_type,
+        "size": len(message.body),
+    }
+    if with_text:
+        parameters["body"] = message.body.decode("utf-8", "replace")
+    return Event("E_MSRP_MSG_RECEIVED", parameters)
 
 
 def message_ended(key: str, message: Message, outcome: Outcome, attempts: int) -> Event:
@@ -124,15 +132,70 @@ def message_ended(key: str, message: Message, outcome: Outcome, attempts: int) -
     )
 
 
-def report_received(key: str, session_id: str, message_id: str, status: int, comment: str) -> Event:
+def report_received(key: str, session_id: str, report: Report) -> Event:
     """A REPORT came from the MSRP side, or a SEND failed."""
     return Event(
         "E_MSRP_REPORT_RECEIVED",
         {
             "key": key,
             "session_id": session_id,
-            "message_id": message_id,
-            "status": status,
-            "comment": comment,
+            "message_id": report.message_id,
+            "status": report.status,
+            "comment": report.comment,
+            "byte_range": report.byte_range,
         },
     )
+
+
+def overload(reason: str, refused: int) -> Event:
+    """Requests were refused for lack of room; at most one event in ten seconds."""
+    return Event("E_MSRPGW_OVERLOAD", {"reason": reason, "refused": refused})
+
+
+def peer_down(uri: str, reason: str, waiting: int) -> Event:
+    """Messages wait for a user who can't be reached; told once, until one gets through."""
+    return Event("E_MSRPGW_PEER_DOWN", {"uri": uri, "reason": reason, "waiting": waiting})
+
+
+_MESSAGE_END = (
+    "key",
+    "direction",
+    "message_id",
+    "call_id",
+    "outcome",
+    "status",
+    "reason",
+    "attempts",
+)
+
+#: every event, what it says, and its parameters
+EVENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "E_MSRP_GW_SETUP_FAILED": (
+        "The MSRP side can't be set up. The URIs are those of a MESSAGE that would tell the page"
+        " user about it.",
+        ("key", "from_uri", "to_uri", "ruri", "code", "reason"),
+    ),
+    "E_MSRP_SESSION_NEW": (
+        "An MSRP session is up. The URIs are those of its INVITE.",
+        ("key", "from_uri", "to_uri", "ruri", "session_id", "content_types"),
+    ),
+    "E_MSRP_SESSION_END": ("A session that was up has ended.", ("key", "session_id", "reason")),
+    "E_MSRP_MSG_RECEIVED": (
+        "A SEND brought a message; `body` only with `[events] text`.",
+        ("key", "session_id", "message_id", "content_type", "size", "body"),
+    ),
+    "E_MSRP_REPORT_RECEIVED": (
+        "A REPORT came from the MSRP side.",
+        ("key", "session_id", "message_id", "status", "comment", "byte_range"),
+    ),
+    "E_MSRPGW_MESSAGE_DELIVERED": ("A message has reached its receiver.", _MESSAGE_END),
+    "E_MSRPGW_MESSAGE_FAILED": ("A message was refused or given up.", _MESSAGE_END),
+    "E_MSRPGW_OVERLOAD": (
+        "Requests were refused for lack of room; at most one event in ten seconds.",
+        ("reason", "refused"),
+    ),
+    "E_MSRPGW_PEER_DOWN": (
+        "Messages wait for a user who can't be reached; once until one gets through.",
+        ("uri", "reason", "waiting"),
+    ),
+}

@@ -29,7 +29,7 @@ from msrpgw.gateway.telling import Teller
 from msrpgw.gateway.to_page import ToPage
 from msrpgw.interfaces import IJournal, IPageSender, IPolicy
 from msrpgw.msrp.endpoint import Endpoint
-from msrpgw.msrp.session import Incoming
+from msrpgw.msrp.session import Incoming, Report
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.message import Response
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
@@ -39,7 +39,6 @@ from msrpgw.types import (
     JournalContents,
     Message,
     Outcome,
-    OutcomeKind,
     Parties,
     Refusal,
     Route,
@@ -293,6 +292,7 @@ class Gateway:
             session.to_msrp(item)
 
     def _overloaded(self, reason: str) -> SipError:
+        self.teller.overloaded(reason)
         return SipError(reason, status=503, headers=(("Retry-After", "10"),))
 
     def _admit(self) -> None:
@@ -422,18 +422,13 @@ class Gateway:
         self.custody.hold_send(item)
         self.teller.message_received(session, message)
 
-    def failed_after_all(
-        self, session: GatewaySession, message: Message, status: int, comment: str
-    ) -> None:
+    def failed_after_all(self, session: GatewaySession, message: Message, outcome: Outcome) -> None:
         """A message that the MSRP peer had acknowledged did not reach its receiver."""
-        outcome = Outcome(OutcomeKind.REFUSED, status, comment)
         self.teller.message_failed(session.key, session.parties, message, outcome)
 
-    def report_received(
-        self, session: GatewaySession, message_id: str, status: int, comment: str
-    ) -> None:
+    def report_received(self, session: GatewaySession, report: Report) -> None:
         """A REPORT came from the MSRP side."""
-        self.teller.report_received(session, message_id, status, comment)
+        self.teller.report_received(session, report)
 
     def send_page(
         self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes
@@ -448,7 +443,9 @@ class Gateway:
         if isinstance(item, PageItem):
             self.room.used += 1
             self.delivery.message_again(item, outcome.retry_after)
+            self.teller.peer_down(item, outcome, self.delivery.count(item.route.key))
         else:
+            self.teller.peer_down(item, outcome, 1)
             self.delivery.page_again(item, outcome.retry_after)
 
     def send_again(self, item: SendItem, first: bool) -> None:

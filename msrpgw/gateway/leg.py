@@ -14,7 +14,7 @@ from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.msrp.endpoint import Endpoint
-from msrpgw.msrp.session import Incoming, SendResult, Session
+from msrpgw.msrp.session import Incoming, Report, SendResult, Session
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog
 from msrpgw.sip.invite import InviteUsage
@@ -68,7 +68,7 @@ class LegListener(Protocol):
     def send_received(self, leg: "Leg", incoming: Incoming) -> None:
         """The MSRP user sent a whole message."""
 
-    def report_received(self, leg: "Leg", message_id: str, status: int, comment: str) -> None:
+    def report_received(self, leg: "Leg", report: Report) -> None:
         """The MSRP user, or a relay, sent a REPORT."""
 
 
@@ -293,10 +293,10 @@ class Leg:
         self._proven = True
         self._listener.send_received(self, incoming)
 
-    def media_report(self, message_id: str, status: int, comment: str) -> None:
+    def media_report(self, report: Report) -> None:
         """A REPORT came; one about a message of an earlier MSRP session still counts."""
         if self.state is not LegState.ENDED:
-            self._listener.report_received(self, message_id, status, comment)
+            self._listener.report_received(self, report)
 
     def renew(self, reason: str) -> None:
         """The MSRP session is of no more use: offer a fresh one in a re-INVITE."""
@@ -437,5 +437,5 @@ class _Media:
     def message_received(self, incoming: Incoming) -> None:
         self._leg.media_message(self.session, incoming)
 
-    def report_received(self, message_id: str, status: int, comment: str) -> None:
-        self._leg.media_report(message_id, status, comment)
+    def report_received(self, report: Report) -> None:
+        self._leg.media_report(report)

@@ -4,7 +4,7 @@ Views are plain values that can be written as JSON; ages are seconds.
 """
 
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -52,8 +52,12 @@ class Operator:
         delivery: DeliverySettings,
         notice: NoticeSettings,
         policy: IPolicy,
+        *,
+        event_text: bool,
     ) -> None:
         """Use these settings from now on; no session ends for it.
+
+        ``event_text``: whether events carry the text of messages.
 
         Raises ConfigError, and goes on as before.
         """
@@ -61,6 +65,7 @@ class Operator:
         gateway.notices.configure(notice)
         gateway.settings = settings
         gateway.policy = policy
+        gateway.teller.text = event_text
         gateway.room.limit = settings.total_queue_limit
         gateway.custody.configure(settings, delivery)
         gateway.pages.configure(settings)
@@ -95,6 +100,47 @@ class Operator:
                 "bytes": sum(len(item.message.body) for item in ours),
                 "oldest": round(self._now() - ours[0].message.received_at, 3) if ours else None,
             },
+        }
+
+    @property
+    def full(self) -> bool:
+        """Whether no message more is taken."""
+        return self._gateway.room.full
+
+    def gauges(self) -> dict[str, Callable[[], int]]:
+        """Numbers of the moment, by name."""
+        gateway = self._gateway
+
+        def state(wanted: SessionState) -> Callable[[], int]:
+            return lambda: sum(each.state is wanted for each in gateway.sessions.values())
+
+        def oldest() -> int:
+            ours = gateway.custody.ours()
+            return round(self._now() - ours[0].message.received_at) if ours else 0
+
+        return {
+            "sessions": lambda: len(gateway.sessions),
+            "setting_up": state(SessionState.SETTING_UP),
+            "up": state(SessionState.UP),
+            "moving": state(SessionState.MOVING),
+            "waiting": lambda: gateway.room.used,
+            "journal_entries": lambda: len(gateway.custody),
+            "journal_bytes": lambda: sum(len(item.message.body) for item in gateway.custody.ours()),
+            "journal_oldest_seconds": oldest,
+            "journal_healthy": lambda: int(gateway.journal.healthy),
+        }
+
+    def counters(self) -> dict[str, Callable[[], int]]:
+        """Numbers since the start, by name."""
+        totals = self._gateway.teller.totals
+
+        def total(direction: str, outcome: str) -> Callable[[], int]:
+            return lambda: totals()[direction][outcome]
+
+        return {
+            f"{direction}_{outcome}": total(direction, outcome)
+            for direction, outcomes in totals().items()
+            for outcome in outcomes
         }
 
     # Sessions

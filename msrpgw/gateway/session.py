@@ -19,7 +19,7 @@ from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.items import PageItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
 from msrpgw.gateway.settings import GatewaySettings
-from msrpgw.msrp.session import Incoming, SendResult
+from msrpgw.msrp.session import Incoming, Report, SendResult
 from msrpgw.timers import Timer, Timers
 from msrpgw.types import Direction, Message, Outcome, OutcomeKind, Parties
 
@@ -94,13 +94,11 @@ class SessionObserver(Protocol):
         """The MSRP user sent a message for the page user."""
 
     def failed_after_all(
-        self, session: "GatewaySession", message: Message, status: int, comment: str
+        self, session: "GatewaySession", message: Message, outcome: Outcome
     ) -> None:
         """A message that the MSRP peer had acknowledged did not reach its receiver behind it."""
 
-    def report_received(
-        self, session: "GatewaySession", message_id: str, status: int, comment: str
-    ) -> None:
+    def report_received(self, session: "GatewaySession", report: Report) -> None:
         """A REPORT came from the MSRP side."""
 
 
@@ -408,22 +406,20 @@ class GatewaySession:
         self.last_activity = self._timers.seconds()
         self._observer.page_message(self, incoming)
 
-    def report_received(self, leg: Leg, message_id: str, status: int, comment: str) -> None:
+    def report_received(self, leg: Leg, report: Report) -> None:
         """A REPORT about a message of ours came (RFC 4975 §7.1.2)."""
         self.last_activity = self._timers.seconds()
-        relayed = self._relayed.pop(message_id, None)
+        refused = Outcome(OutcomeKind.REFUSED, report.status, report.comment)
+        relayed = self._relayed.pop(report.message_id, None)
         if relayed is not None:
             item, timer = relayed
             timer.cancel()
-            if status == 200:
-                self._finish(item, _DELIVERED)
-            else:
-                self._finish(item, Outcome(OutcomeKind.REFUSED, status, comment))
+            self._finish(item, _DELIVERED if report.status == 200 else refused)
         else:
-            message = self._delivered.pop(message_id, None)
-            if message is not None and status != 200:
-                self._observer.failed_after_all(self, message, status, comment)
-        self._observer.report_received(self, message_id, status, comment)
+            message = self._delivered.pop(report.message_id, None)
+            if message is not None and report.status != 200:
+                self._observer.failed_after_all(self, message, refused)
+        self._observer.report_received(self, report)
 
     def configure(self, settings: GatewaySettings) -> None:
         """Use these settings from now on: limits of time and room."""

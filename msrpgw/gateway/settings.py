@@ -112,5 +112,7 @@ class EventSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     #: names of ``IEventSinkPlugin`` objects
     plugins: tuple[str, ...] = ()
+    #: E_MSRP_MSG_RECEIVED carries the message's text
+    text: bool = False
     #: a table for each plugin, handed to it as it is
     options: dict[str, dict[str, object]] = {}

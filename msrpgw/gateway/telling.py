@@ -12,6 +12,7 @@ from msrpgw.gateway.leg import LegEnd
 from msrpgw.gateway.notices import Failure, Notices, first_words, time_of_day
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.status import msrp_to_sip
+from msrpgw.msrp.session import Report
 from msrpgw.timers import Timers
 from msrpgw.types import Direction, Message, Outcome, Parties
 
@@ -20,6 +21,10 @@ _log = Logger()
 
 #: how many messages that ended lately are known by their ids
 FATES = 10_000
+
+
+#: seconds from one E_MSRPGW_OVERLOAD to the next
+OVERLOAD_INTERVAL = 10.0
 
 
 class _Fate(NamedTuple):
@@ -48,6 +53,10 @@ class Teller:
         self._notices = notices
         self._timers = timers
         self._now = now
+        self._refused = 0  # since the last event about it
+        self._next_overload = 0.0
+        self._down: set[str] = set()  # users for whom messages wait
+        self.text = False  #: whether events carry the text of messages
         # By direction: messages delivered, and not.
         self._totals = {direction: [0, 0] for direction in Direction}
         self._fates: deque[_Fate] = deque(maxlen=FATES)  # the latest last
@@ -100,26 +109,43 @@ class Teller:
         failure = Failure(parties.to_uri, parties.from_uri, end.code, end.reason)
         self._notices.setup_failed(session.key, failure, delayed=delayed)
 
+    def overloaded(self, reason: str) -> None:
+        """A request was refused for lack of room."""
+        self._refused += 1
+        now = self._timers.seconds()
+        if now >= self._next_overload:
+            self._next_overload = now + OVERLOAD_INTERVAL
+            self._hub.raise_event(events.overload(reason, self._refused))
+            self._refused = 0
+
+    def peer_down(self, item: Item, outcome: Outcome, waiting: int) -> None:
+        """A message waits for another attempt; ``waiting``: how many do, for its receiver."""
+        uri = _receiver(item)
+        if uri not in self._down:
+            self._down.add(uri)
+            self._hub.raise_event(events.peer_down(uri, outcome.reason, waiting))
+
     # Messages
 
     def message_received(self, session: GatewaySession, message: Message) -> None:
         """A SEND brought a message."""
         if self._hub.listening:
             self._hub.raise_event(
-                events.message_received(session.key, session.leg.session_id, message), logged=False
+                events.message_received(
+                    session.key, session.leg.session_id, message, with_text=self.text
+                ),
+                logged=False,
             )
 
-    def report_received(
-        self, session: GatewaySession, message_id: str, status: int, comment: str
-    ) -> None:
+    def report_received(self, session: GatewaySession, report: Report) -> None:
         """A REPORT came from the MSRP side."""
-        self._hub.raise_event(
-            events.report_received(session.key, session.leg.session_id, message_id, status, comment)
-        )
+        self._hub.raise_event(events.report_received(session.key, session.leg.session_id, report))
 
     def message_ended(self, key: str, item: Item, outcome: Outcome) -> None:
         """A message has its one outcome."""
         message = item.message
+        if self._down:
+            self._down.discard(_receiver(item))
         self._totals[message.direction][not outcome.ok] += 1
         ids = (message.message_id, message.call_id)
         if isinstance(item, SendItem) and item.call is not None:
@@ -205,3 +231,8 @@ class Teller:
                 time_of_day(self._now() - age),
             ),
         )
+
+
+def _receiver(item: Item) -> str:
+    parties = item.parties
+    return parties.to_uri if isinstance(item, SendItem) else parties.from_uri

@@ -90,6 +90,11 @@ class Endpoint:
         host = bound.host
         return f"[{host}]:{bound.port}" if ":" in host else f"{host}:{bound.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
     def build_connection(self, addr: IAddress | None, *, accepted: bool) -> Connection | None:
         """Make the protocol of a connection; None when there are as many as there may be."""
         host = str(getattr(addr, "host", ""))

@@ -62,6 +62,13 @@ class ByteRange(msgspec.Struct, frozen=True):
     end: int | None  #: None for ``*``; never trusted as a length
     total: int | None  #: None for ``*``
 
+    @property
+    def text(self) -> str:
+        """As it is written."""
+        end = "*" if self.end is None else self.end
+        total = "*" if self.total is None else self.total
+        return f"{self.start}-{end}/{total}"
+
 
 class Status(msgspec.Struct, frozen=True):
     """What a REPORT says (RFC 4975 §7.1.2)."""

@@ -9,6 +9,7 @@ Imports the pure rooms of msrp, connection, settings and timers.
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from msrpgw.msrp.chunks import new_transaction_id
 from msrpgw.msrp.connection import Connection
@@ -23,6 +24,15 @@ CHUNKS_UNDERWAY = 32
 
 #: what a sender of our own may not exceed without being ready to interrupt (RFC 4975 §7.1.1)
 UNINTERRUPTIBLE = 2048
+
+
+class Report(NamedTuple):
+    """What a REPORT said of a message of ours (RFC 4975 §7.1.2)."""
+
+    message_id: str
+    status: int
+    comment: str
+    byte_range: str  #: as in ``1-5/5``; empty when it had none
 
 
 class SendResult:
@@ -306,7 +316,7 @@ class Sender:
             )
         )
 
-    def report_received(self, request: Request) -> tuple[int, str] | None:
+    def report_received(self, request: Request) -> Report | None:
         """Take a REPORT.  Returns what the session's listener is to be told, None for nothing.
 
         §7.3.2: with namespace 000 it says the same as a response with its code; but it is about
@@ -334,7 +344,8 @@ class Sender:
                 self._abort(message, report.code)
                 message.settle(SendResult(report.code, report.comment))
                 return None
-        return report.code, report.comment
+        part = "" if request.byte_range is None else request.byte_range.text
+        return Report(request.message_id, report.code, report.comment, part)
 
     # The end
 

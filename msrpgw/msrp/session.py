@@ -19,7 +19,7 @@ from msrpgw.msrp.chunks import new_transaction_id
 from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.frame import Request, Response
 from msrpgw.msrp.incoming import Incoming, Receiver
-from msrpgw.msrp.outgoing import OnDone, Outgoing, Sender, SendResult
+from msrpgw.msrp.outgoing import OnDone, Outgoing, Report, Sender, SendResult
 from msrpgw.msrp.render import render_send
 from msrpgw.msrp.sdp import (
     LocalMedia,
@@ -35,7 +35,7 @@ from msrpgw.timers import Timer
 if typing.TYPE_CHECKING:
     from msrpgw.msrp.endpoint import Endpoint
 
-__all__ = ["Incoming", "SendResult", "Session", "SessionListener", "SessionState"]
+__all__ = ["Incoming", "Report", "SendResult", "Session", "SessionListener", "SessionState"]
 
 #: SENDs that may come before our side of the SDP exchange is done; more get 403
 EARLY_REQUESTS = 64
@@ -70,7 +70,7 @@ class SessionListener(typing.Protocol):
     def message_received(self, incoming: Incoming) -> None:
         """A whole message came; it is to be accepted or refused, at once or later."""
 
-    def report_received(self, message_id: str, status: int, comment: str) -> None:
+    def report_received(self, report: Report) -> None:
         """A REPORT about a message of ours came, after that message's ``on_done``."""
 
 
@@ -366,9 +366,9 @@ class Session:
 
     def report(self, request: Request) -> None:
         """Take a REPORT; there is no answer to it, whatever it says (§7.3.2)."""
-        told = self._sender.report_received(request)
-        if told is not None:
-            self._listener.report_received(request.message_id, *told)
+        report = self._sender.report_received(request)
+        if report is not None:
+            self._listener.report_received(report)
 
     # The end
 

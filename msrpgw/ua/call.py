@@ -16,7 +16,7 @@ from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.msrp.endpoint import Endpoint
-from msrpgw.msrp.session import Incoming, SendResult
+from msrpgw.msrp.session import Incoming, Report, SendResult
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.invite import InviteUsage
 from msrpgw.sip.transaction import InviteServerTransaction
@@ -251,12 +251,12 @@ class Call:
         self._signal(False, "SEND", decoded(incoming.body))
         self._listener.text_received(self, incoming)
 
-    def report_received(self, message_id: str, status: int, comment: str) -> None:
+    def report_received(self, report: Report) -> None:
         """A REPORT about a text of ours came."""
-        self._signal(False, f"REPORT {status} {comment}".rstrip())
-        text = self._reported.pop(message_id, None)
+        self._signal(False, f"REPORT {report.status} {report.comment}".rstrip())
+        text = self._reported.pop(report.message_id, None)
         if text is not None:
-            self._tell(text, status, comment)
+            self._tell(text, report.status, report.comment)
 
     # Texts
 

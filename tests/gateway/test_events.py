@@ -7,7 +7,8 @@ from zope.interface import implementer
 from msrpgw.gateway import events
 from msrpgw.gateway.events import EventHub
 from msrpgw.interfaces import IEventSink
-from msrpgw.types import Direction, Event, Message
+from msrpgw.msrp.session import Report
+from msrpgw.types import Direction, Event, Message, Outcome, OutcomeKind
 
 MESSAGE = Message("m1", Direction.TO_PAGE, "text/plain", b"secret", 0.0)
 
@@ -135,11 +136,36 @@ class EventTests(SynchronousTestCase):
 
     def test_report_received(self) -> None:
         self.assertEvent(
-            events.report_received("k", "s1", "m1", 408, "Too slow"),
+            events.report_received("k", "s1", Report("m1", 408, "Too slow", "1-5/5")),
             "E_MSRP_REPORT_RECEIVED",
             key="k",
             session_id="s1",
             message_id="m1",
             status=408,
             comment="Too slow",
+            byte_range="1-5/5",
+        )
+
+    def test_message_received_with_its_text(self) -> None:
+        event = events.message_received("k", "s1", MESSAGE, with_text=True)
+        self.assertEqual(event.parameters["body"], MESSAGE.body.decode())
+
+    def test_table(self) -> None:
+        """Each event has the parameters that the table says, and no other."""
+        outcome = Outcome(OutcomeKind.REFUSED, 404, "Not Found")
+        delivered = Outcome(OutcomeKind.DELIVERED, 200)
+        raised = [
+            events.setup_failed("k", "f", "t", "r", 486, "Busy Here"),
+            events.session_new("k", "f", "t", "r", "s", ("text/plain",)),
+            events.session_end("k", "s", "r"),
+            events.message_received("k", "s", MESSAGE, with_text=True),
+            events.report_received("k", "s", Report("m", 200, "", "")),
+            events.message_ended("k", MESSAGE, outcome, 1),
+            events.message_ended("k", MESSAGE, delivered, 1),
+            events.overload("Too many sessions", 3),
+            events.peer_down("sip:bob@x", "480", 2),
+        ]
+        self.assertEqual(
+            {event.name: tuple(event.parameters) for event in raised},
+            {name: parameters for name, (_, parameters) in events.EVENTS.items()},
         )

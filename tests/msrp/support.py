@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.frame import FrameParser, Limits, Malformed, Request, Response
-from msrpgw.msrp.session import Incoming, SendResult, Session
+from msrpgw.msrp.session import Incoming, Report, SendResult, Session
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.timers import Timers
 
@@ -196,9 +196,9 @@ class Listener:
             incoming.accept()
             incoming.report(200)
 
-    def report_received(self, message_id: str, status: int, comment: str) -> None:
+    def report_received(self, report: Report) -> None:
         self.events.append("report")
-        self.reports.append((message_id, status, comment))
+        self.reports.append((report.message_id, report.status, report.comment))
 
     def send(
         self,
