@@ -22,6 +22,8 @@ from msrpgw.gateway.settings import (
     PolicySettings,
 )
 from msrpgw.journal.settings import JournalSettings
+from msrpgw.manage.settings import ManageSettings
+from msrpgw.manage.settings import find_problems as find_manage_problems
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.msrp.uri import parse_msrp_uri
 from msrpgw.sip.settings import SipSettings
@@ -69,6 +71,7 @@ def find_problems(
     gateway: GatewaySettings,
     delivery: DeliverySettings,
     journal: JournalSettings,
+    manage: ManageSettings,
     policy: PolicySettings,
     notice: NoticeSettings,
     events: EventSettings,
@@ -88,6 +91,8 @@ def find_problems(
     yield from _check_msrp(msrp, msrp_listeners)
     yield from _check_limits(sip, msrp, gateway, journal)
     yield from _check_delivery(delivery)
+    for key, text in find_manage_problems(manage):
+        yield Problem("manage", key, text)
     yield from _check_policy(policy, given)
     yield from _check_notice(notice)
     yield from _check_events(events)

@@ -25,6 +25,7 @@ from msrpgw.gateway.settings import (
     PolicySettings,
 )
 from msrpgw.journal.settings import JournalSettings
+from msrpgw.manage.settings import ManageSettings
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sources import SecuritySettings
@@ -52,6 +53,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     delivery: DeliverySettings = DeliverySettings()
     journal: JournalSettings = JournalSettings()
+    manage: ManageSettings = ManageSettings()
     policy: PolicySettings = PolicySettings()
     notice: NoticeSettings = NoticeSettings()
     events: EventSettings = EventSettings()
@@ -65,6 +67,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
 
     sip: tuple[str, ...] = ()  #: in place of ``[sip] listen``
     msrp: str | None = None  #: in place of ``[msrp] listen``
+    manage: str | None = None  #: in place of ``[manage] http``
     state_dir: str | None = None  #: in place of ``[state] directory``
     log_level: str | None = None  #: in place of ``[log] level``
 
@@ -74,6 +77,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
             yield "--sip", "sip", "listen", list(self.sip)
         if self.msrp is not None:
             yield "--msrp", "msrp", "listen", self.msrp
+        if self.manage is not None:
+            yield "--mi", "manage", "http", [self.manage]
         if self.state_dir is not None:
             yield "--state-dir", "state", "directory", self.state_dir
         if self.log_level is not None:
@@ -148,6 +153,7 @@ class _Loading:
             config.gateway,
             config.delivery,
             config.journal,
+            config.manage,
             config.policy,
             config.notice,
             config.events,

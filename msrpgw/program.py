@@ -118,7 +118,13 @@ class ProgramControl:
         # What may fail comes first, and nothing has changed until all of it is there.
         policy = build_policy(config.policy)
         sinks = build_sinks(config.events, self._pages) if "events" in tables else None
-        self._operator.configure(config.gateway, config.delivery, config.notice, policy)
+        self._operator.configure(
+            config.gateway,
+            config.delivery,
+            config.notice,
+            policy,
+            event_text=config.events.text,
+        )
         self._trusted.configure(config.security)
         if sinks is not None:
             for sink in self._sinks:

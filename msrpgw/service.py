@@ -1,7 +1,7 @@
 """The only wiring: builds the objects of all rooms, starts and stops them in order.
 
-    start:  journal opens ─► MSRP listens ─► gateway takes requests ─► SIP listens
-    stop:   gateway ends its sessions (BYE) ─► MSRP closes ─► SIP closes ─► journal closes
+    start:  journal opens ─► MSRP listens ─► gateway takes requests ─► SIP listens ─► management
+    stop:   gateway ends its sessions (BYE) ─► MSRP, SIP, journal, management close
 
 SIP comes last and goes last: no request arrives that could not be served, and the BYEs and
 their answers get through.  The journal spans all of it.
@@ -32,6 +32,7 @@ from msrpgw.journal.sqlite import SqliteJournal
 from msrpgw.journal.store import FILE_NAME, Store
 from msrpgw.journal.worker import ThreadWorker
 from msrpgw.log import Threshold
+from msrpgw.manage.management import Management
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.plugins import build_policy, build_sinks
 from msrpgw.program import ProgramControl
@@ -108,6 +109,19 @@ class Reloadable(Protocol):
         """Read the configuration again.  Raises ValueError; it was logged already."""
 
 
+class ManagementSide(Protocol):
+    """What the service needs of the management interface."""
+
+    def start(self) -> None:
+        """Listen."""
+
+    def stop(self) -> Deferred[None]:
+        """Listen no more."""
+
+    def addresses(self) -> list[str]:
+        """What is listened on."""
+
+
 class GatewayService(Service):
     """Starts and stops the rooms.  Owned by twistd; made by ``make_service``."""
 
@@ -122,6 +136,7 @@ class GatewayService(Service):
         config: Config,
         random: Callable[[int], bytes],
         program: Reloadable,
+        management: ManagementSide,
     ) -> None:
         self._sip = sip
         self._msrp = msrp
@@ -130,6 +145,7 @@ class GatewayService(Service):
         self._config = config
         self._random = random
         self._program = program
+        self._management = management
 
     def startService(self) -> None:
         """Start all, and say what listens where.  Raises StartError, all stopped again."""
@@ -144,6 +160,9 @@ class GatewayService(Service):
             self._listen("MSRP", "[msrp] listen", (self._config.msrp.listen,), self._msrp.listen)
             self._gateway.start()
             self._listen("SIP", "[sip] listen", self._config.sip.listen, self._sip.start)
+            manage = self._config.manage
+            places = (*manage.http, manage.datagram or "", manage.fifo or "")
+            self._listen("management", "[manage]", places, self._management.start)
         except StartError:
             self._stopping()
             raise
@@ -154,6 +173,9 @@ class GatewayService(Service):
             sip=", ".join(self._sip.addresses()),
             msrp=self._msrp.address,
         )
+        management = self._management.addresses()
+        if management:
+            _log.info("management on {places}", places=", ".join(management))
         if not self._journal.durable:
             _log.warn(
                 "the journal is in memory only: messages answered 202 that still wait for their"
@@ -181,6 +203,7 @@ class GatewayService(Service):
             ("MSRP", self._msrp.close),
             ("SIP", self._sip.stop),
             ("journal", self._journal.close),
+            ("management", self._management.stop),
         )
         for room, stop in steps:
             try:
@@ -201,8 +224,10 @@ class GatewayService(Service):
             listen()
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-            host = f"[{error.interface}]" if ":" in error.interface else error.interface
-            address = f"{host}:{error.port}"
+            address = str(error.port)  # a path, if it has no interface
+            if error.interface is not None:
+                host = f"[{error.interface}]" if ":" in error.interface else error.interface
+                address = f"{host}:{error.port}"
             # The error does not tell UDP from TCP: name what stands in the configuration.
             where = " or ".join(each for each in listeners if each.endswith(address)) or address
             self._fail(f"{what} can't listen on {where}: {reason}; free it or change {setting}")
@@ -258,13 +283,15 @@ def make_service(
         random=random,
         now=time.time,
     )
+    gateway.teller.text = config.events.text
     sinks = build_sinks(config.events, gateway)
     for sink in sinks:
         hub.add(sink)
+    operator = Operator(gateway)
     program = ProgramControl(
         config,
         load or load_config,
-        Operator(gateway),
+        operator,
         gateway,
         hub,
         sinks,
@@ -273,4 +300,8 @@ def make_service(
         lambda: {"sip": agent.addresses(), "msrp": endpoint.address},
         now=time.time,
     )
-    return GatewayService(agent, endpoint, gateway, journal, config, random, program)
+    management = Management(
+        reactor, timers, config.manage, operator, program, hub, agent, endpoint, now=time.time
+    )
+    hub.add(management.subscribers)
+    return GatewayService(agent, endpoint, gateway, journal, config, random, program, management)

@@ -38,6 +38,7 @@ class Options(usage.Options):
     optParameters = [
         ["config", "c", None, "Configuration file (TOML)."],
         ["msrp", None, None, "Listen for MSRP on ADDRESS:PORT, in place of [msrp] listen."],
+        ["mi", None, None, "Take management commands over HTTP on ADDRESS:PORT or unix:PATH."],
         ["state-dir", None, None, "Keep state there, in place of [state] directory."],
         ["log-level", None, None, "Least level to log: debug, info, warn, error or critical."],
     ]
@@ -64,6 +65,7 @@ class Options(usage.Options):
         overrides = Overrides(
             sip=self["sip"],
             msrp=self["msrp"],
+            manage=self["mi"],
             state_dir=self["state-dir"],
             log_level=self["log-level"],
         )

@@ -60,6 +60,7 @@ class Rooms:
         self.results: dict[str, Deferred[None]] = {}
         self.refused: dict[str, CannotListenError] = {}
         self.durable = False
+        self.management: list[str] = []
         self.journal_error = ""
 
     def call(self, name: str) -> None:
@@ -137,6 +138,22 @@ class Program:
             raise ValueError(self.rooms.journal_error)
 
 
+class Management:
+    """The management interface."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+
+    def start(self) -> None:
+        self.rooms.call("management start")
+
+    def stop(self) -> Deferred[None]:
+        return self.rooms.ask("management stop")
+
+    def addresses(self) -> list[str]:
+        return self.rooms.management
+
+
 class Middle:
     """The gateway."""
 
@@ -175,7 +192,7 @@ class OrderTests(ServiceCase):
     """Starting and stopping, with rooms that only record."""
 
     START = ("gateway key", "journal open", "gateway resume", "msrp listen", "gateway start")
-    STOP = ("gateway stop 7", "msrp close", "sip stop", "journal close")
+    STOP = ("gateway stop 7", "msrp close", "sip stop", "journal close", "management stop")
 
     def setUp(self) -> None:
         super().setUp()
@@ -192,6 +209,7 @@ class OrderTests(ServiceCase):
             ),
             bytes,
             Program(self.rooms),
+            Management(self.rooms),
         )
 
     def refuse(self, name: str, error: OSError) -> None:
@@ -200,7 +218,7 @@ class OrderTests(ServiceCase):
 
     def test_start(self) -> None:
         self.service.startService()
-        self.assertEqual(self.rooms.calls, [*self.START, "sip start"])
+        self.assertEqual(self.rooms.calls, [*self.START, "sip start", "management start"])
         self.assertTrue(self.service.running)
 
     def test_ready_line(self) -> None:
@@ -211,6 +229,20 @@ class OrderTests(ServiceCase):
             r"MSRP on 127\.0\.0\.1:2855$",
         )
         self.assertIn("the journal is in memory only", self.lines[1])
+
+    def test_management(self) -> None:
+        """It is said where, if anywhere."""
+        self.rooms.management = ["127.0.0.1:8888", "fifo:/run/f"]
+        self.service.startService()
+        self.assertEqual(self.lines[1], "management on 127.0.0.1:8888, fifo:/run/f")
+
+    def test_path_in_use(self) -> None:
+        self.rooms.refused["management start"] = CannotListenError(
+            None, "/run/f", OSError(errno.EEXIST, "there is something else")
+        )
+        with self.assertRaises(StartError):
+            self.service.startService()
+        self.assertIn("management can't listen on /run/f: there is something", self.lines[0])
 
     def test_durable(self) -> None:
         """Then nothing is to be said."""
@@ -312,6 +344,7 @@ class StateDirectoryTests(ServiceCase):
             config,
             bytes,
             Program(rooms),
+            Management(rooms),
         )
         service.startService()
 

@@ -1,0 +1,21 @@
+"""The references in docs/ are those of the code."""
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpgw.manage import reference
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+class ReferenceTests(SynchronousTestCase):
+    """Both files."""
+
+    maxDiff = None
+
+    def test_management(self) -> None:
+        self.assertEqual((DOCS / "management.md").read_text("utf-8"), reference.management())
+
+    def test_events(self) -> None:
+        self.assertEqual((DOCS / "events.md").read_text("utf-8"), reference.events())
