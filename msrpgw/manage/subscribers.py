@@ -133,6 +133,7 @@ class Datagrams(Subscriber):
 
     def __init__(self, subscribers: "Subscribers", socket: str, host: str, port: int) -> None:
         super().__init__(subscribers, socket, host, port)
+        self.closed = False
         self._latest = b""
         interface = "::" if ":" in host else "0.0.0.0"  # any: the socket is connected
         self._protocol = _DatagramProtocol(self)
@@ -151,6 +152,7 @@ class Datagrams(Subscriber):
     def close(self) -> None:
         """Free the socket."""
         super().close()
+        self.closed = True
         self._port.stopListening()
 
 
@@ -171,6 +173,11 @@ class _DatagramProtocol(DatagramProtocol):
 
     def connectionRefused(self) -> None:
         self._subscriber.refused()
+
+    def stopProtocol(self) -> None:
+        # The epoll reactor takes an ICMP error for the end of the socket.
+        if not self._subscriber.closed:
+            self._subscriber.refused()
 
 
 class Network(Protocol):
