@@ -143,7 +143,9 @@ class MessageTests(CtlCase):
         fate = {"state": "ended", "ended_ago": 90, "outcome": "delivered", "status": 200}
         self.answers["msrpgw:message_fate"] = fate
         shown = self.ok("journal", "fate", "m1")
-        self.assertEqual([line.split()[-1] for line in shown.splitlines()][2:], ["delivered", "200"])
+        self.assertEqual(
+            [line.split()[-1] for line in shown.splitlines()][2:], ["delivered", "200"]
+        )
         self.assertIn("1 min 30 s", shown)
 
 
@@ -254,7 +256,17 @@ class AnswerTests(CtlCase):
 
     def test_strange_values(self) -> None:
         # Fields are missing, or of another kind: shown as they are, never a traceback.
-        strange: list[Any] = [None, "x", 1e308, -1, [], {}, [{"a": None}], {"a": {"b": []}}, 10**400]
+        strange: list[Any] = [
+            None,
+            "x",
+            1e308,
+            -1,
+            [],
+            {},
+            [{"a": None}],
+            {"a": {"b": []}},
+            10**400,
+        ]
         for value in strange:
             row = dict.fromkeys((*SESSION, "direction", "size", "expires_in", "last_error"), value)
             self.answers["msrpgw:list_sessions"] = {"Sessions": [row, {}], "next": None}

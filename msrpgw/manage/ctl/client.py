@@ -180,7 +180,7 @@ class Client:
             # An alert is the other side's word: it wants another certificate of ours.
             if "ALERT" in (error.reason or ""):
                 raise NotAllowed(f"{self.url}: refused by TLS: {error.reason}") from None
-            raise NoGateway(f"{self.url}: TLS failed: {error.reason}") from None
+            raise NoGateway(f"{self.url}: TLS failed: {error.reason or error}") from None
         except (OSError, UnicodeError) as error:
             raise NoGateway(f"{self.url}: {getattr(error, 'strerror', None) or error}") from None
         except HTTPException as error:

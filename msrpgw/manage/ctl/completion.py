@@ -53,9 +53,9 @@ _msrpgw_ctl() {
     COMPREPLY=($(compgen -W "$candidates" -- "$cur"))
 }
 _msrpgw_ctl_keys() {
-    local plain=${cur//\\/} key given quoted
+    local plain=${cur//\\/} key given quoted breaks='^[:=@<>|&;(]+$'
     given=${COMP_WORDS[COMP_CWORD]}
-    [[ $given =~ ^[][:=@\<\>\|\&\;\(]+$ ]] && given=
+    [[ $given =~ $breaks ]] && given=
     given=${cur%"$given"}
     while IFS= read -r key; do
         printf -v quoted %q "$key"

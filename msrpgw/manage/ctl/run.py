@@ -145,7 +145,7 @@ class Ctl:
         if not rows:
             self._line(nothing)
             return
-        show.write(self._out, show.table(columns, rows))
+        show.write(self._out, show.table(columns, rows, self._out.width))
         if result["next"] is not None:
             self._note("there are more: see --limit and --all")
 

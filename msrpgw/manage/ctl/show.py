@@ -1,8 +1,9 @@
 """Tables and lists for people: answers of the gateway in, what ``rich`` prints out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,6 +11,10 @@ from rich.text import Text
 from msrpgw.manage.ctl import words
 from msrpgw.manage.ctl.exits import BadAnswer
 
+#: columns between columns
+GAP = 2
+#: the narrowest that an elastic column gets
+NARROWEST = 12
 #: width of what goes into a file or a pipe: no line of it is cut for want of room
 PIPE_WIDTH = 1000
 
@@ -32,33 +37,37 @@ class Column(NamedTuple):
     field: str
     show: Callable[[object], str] = words.word
     number: bool = False  #: to the right
-    #: what happens where the screen is too narrow; what will be copied is folded, never cut
-    narrow: Literal["fold", "ellipsis"] = "ellipsis"
+    #: what will be copied is folded where the screen is too narrow, never cut
+    folded: bool = False
+    #: may be narrower than what is in it, down to 12 columns
+    elastic: bool = False
+    #: on a narrow screen the highest is left out first; 0: never
+    dispensable: int = 0
 
 
 SESSIONS = (
-    Column("KEY", "key", narrow="fold"),
+    Column("KEY", "key", folded=True, elastic=True),
     Column("STATE", "state"),
-    Column("MSRP USER", "msrp_uri"),
-    Column("PAGE USER", "page_uri"),
-    Column("CALL", "called", lambda called: "out" if called else "in"),
+    Column("MSRP USER", "msrp_uri", elastic=True, dispensable=1),
+    Column("PAGE USER", "page_uri", elastic=True, dispensable=2),
+    Column("CALL", "called", lambda called: "out" if called else "in", dispensable=5),
     Column("AGE", "age", words.age, number=True),
-    Column("IDLE", "idle", words.age, number=True),
+    Column("IDLE", "idle", words.age, number=True, dispensable=3),
     Column("QUEUED", "queued", number=True),
-    Column("PAGES", "pages_waiting", number=True),
+    Column("PAGES", "pages_waiting", number=True, dispensable=4),
 )
 
 JOURNAL = (
-    Column("ID", "id", narrow="fold"),
+    Column("ID", "id", folded=True, elastic=True),
     Column(
         "TO", "direction", lambda way: {"to_msrp": "msrp", "to_page": "page"}.get(str(way), "-")
     ),
-    Column("SENDER", "from"),
-    Column("RECEIVER", "to"),
-    Column("TYPE", "content_type"),
-    Column("SIZE", "size", words.size, number=True),
+    Column("SENDER", "from", elastic=True, dispensable=1),
+    Column("RECEIVER", "to", elastic=True, dispensable=2),
+    Column("TYPE", "content_type", elastic=True, dispensable=5),
+    Column("SIZE", "size", words.size, number=True, dispensable=4),
     Column("AGE", "age", words.age, number=True),
-    Column("EXPIRES IN", "expires_in", words.age, number=True),
+    Column("EXPIRES IN", "expires_in", words.age, number=True, dispensable=3),
     Column("TRIES", "attempts", number=True),
 )
 
@@ -100,19 +109,51 @@ def _styled(field: str, text: str) -> Text:
     return Text(text, _STATE_STYLES.get(text, "") if field == "state" else "")
 
 
-def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows under titles."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+def _fit(natural: dict[Column, int], width: int) -> dict[Column, int]:
+    """Widths of the columns that fit on a screen.
+
+    First the elastic ones give way; when they can't any more, what is least missed is left out.
+    """
+    widths = dict(natural)
+
+    def excess() -> int:
+        return sum(widths.values()) + GAP * (len(widths) - 1) - width
+
+    def least() -> int:
+        spare = sum(widths[each] - min(widths[each], NARROWEST) for each in widths if each.elastic)
+        return excess() - spare
+
+    while least() > 0:
+        dispensable = [each for each in widths if each.dispensable]
+        if not dispensable:
+            break
+        del widths[max(dispensable, key=lambda column: column.dispensable)]
+    elastic = [each for each in widths if each.elastic]
+    while elastic and excess() > 0:
+        widest = max(elastic, key=lambda column: widths[column])
+        if widths[widest] <= NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], width: int) -> Table:
+    """Rows under titles, for a screen that is ``width`` columns wide."""
+    cells = {each: [each.show(row.get(each.field)) for row in rows] for each in columns}
+    natural = {each: max(cell_len(text) for text in (each.title, *cells[each])) for each in columns}
+    widths = _fit(natural, width)
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for column, columns_wide in widths.items():
         made.add_column(
             Text(column.title),
             justify="right" if column.number else "left",
-            overflow=column.narrow,
-            no_wrap=column.narrow != "fold",
-            min_width=len(column.title) if column.number else 4,
+            overflow="fold" if column.folded else "ellipsis",
+            no_wrap=not column.folded,
+            width=columns_wide,
         )
-    for row in rows:
-        made.add_row(*(_styled(each.field, each.show(row.get(each.field))) for each in columns))
+    for line in zip(*(cells[each] for each in widths), strict=True):
+        shown = zip(widths, line, strict=True)
+        made.add_row(*(_styled(column.field, text) for column, text in shown))
     return made
 
 
