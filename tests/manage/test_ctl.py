@@ -275,8 +275,8 @@ class AnswerTests(CtlCase):
             self.ok("journal")
             self.answers["msrpgw:show_session"] = row
             self.ok("show", "x")
-            names = "version uptime state sessions messages waiting journal listeners".split()
-            self.answers["msrpgw:status"] = dict.fromkeys(names, value)
+            names = ("version", "uptime", "state", "sessions", "messages", "waiting")
+            self.answers["msrpgw:status"] = dict.fromkeys((*names, "journal", "listeners"), value)
             self.ok("status")
 
 
@@ -299,6 +299,7 @@ class CommandLineTests(CtlCase):
             ["completion", "csh"],
             ["status", "--timeout", "0"],
             ["status", "--timeout", "nan"],
+            ["status", "--timeout", "x"],
             ["stat"],
             ["--js", "status"],
         ):

@@ -1,4 +1,4 @@
-"""Completion scripts: they hold what the command line has, and bash makes of them what it should."""
+"""Completion scripts: complete, and understood by bash as they are meant."""
 
 import json
 import os

@@ -1,7 +1,6 @@
 """The command line of ``msrpgw-ctl``."""
 
 import argparse
-import math
 import re
 
 from msrpgw.manage.ctl.client import DEFAULT_URL
@@ -34,7 +33,7 @@ def _positive(text: str) -> int:
 
 def _seconds(text: str) -> float:
     number = float(text)
-    if not 0 < number <= 3600 or math.isnan(number):
+    if not 0 < number <= 3600:
         raise argparse.ArgumentTypeError("must be more than 0 and at most 3600 seconds")
     return number
 
@@ -54,7 +53,9 @@ def _utf8(text: str) -> str:
     return text
 
 
+# What argparse calls them when it refuses a value.
 _positive.__name__ = "whole number from 1"
+_seconds.__name__ = "number of seconds"
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
