@@ -172,15 +172,19 @@ class ProgramTests(CtlCase):
         self.assertEqual(self.slept, [])
 
     def test_drain_and_wait(self) -> None:
-        left = [5, 7, 3, 0]
-        self.answers["msrpgw:drain"] = lambda params: {"under_way": left.pop(0)}
+        # What waits has gone before what is on the wire.
+        under_way, waiting = [5, 1, 0], [7, 3, 0, 0]
+        self.answers["msrpgw:drain"] = lambda params: {"under_way": under_way.pop(0)}
+        self.answers["msrpgw:status"] = lambda params: {"waiting": waiting.pop(0)}
         said = "takes nothing new; 0 messages on the way\n"
         self.assertEqual(self.ok("drain", "--wait"), said)
-        self.assertEqual(self.slept, [1.0] * 3)
+        self.assertEqual(self.slept, [1.0] * 4)
+        self.assertEqual((under_way, waiting), ([], []))
 
     def test_progress(self) -> None:
-        left = [4, 3, 0]
-        self.answers["msrpgw:drain"] = lambda params: {"under_way": left.pop(0)}
+        under_way, waiting = [4, 0], [3, 0]
+        self.answers["msrpgw:drain"] = lambda params: {"under_way": under_way.pop(0)}
+        self.answers["msrpgw:status"] = lambda params: {"waiting": waiting.pop(0)}
 
         class Screen(io.StringIO):
             def isatty(self) -> bool:

@@ -113,9 +113,12 @@ class ClientTests(CtlCase):
 
     def test_not_allowed(self) -> None:
         for status in (401, 403):
-            self.gateway.raw = (status, b"Unauthorized")
+            self.gateway.raw = (status, b"A bearer token is needed\x1b[2J\n")
             with self.assertRaises(NotAllowed):
                 self.client().call("x")
+            self.assertEqual(self.ctl("status"), Exit.NOT_ALLOWED)
+            said = f"{status}: A bearer token is needed\\x1b[2J\n"
+            self.assertTrue(self.err.getvalue().endswith(said), self.err.getvalue())
 
     def test_no_json_rpc(self) -> None:
         for body in (

@@ -146,11 +146,11 @@ class Client:
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": dict(params)}
         status, body = self._exchange(json.dumps(request).encode("ascii"))
         if status in (401, 403):
-            raise NotAllowed(f"{self.url} answered {status}: token or certificate missing or wrong")
+            raise NotAllowed(f"{self.url} answered {status}{_words(body)}")
         try:
             answer = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
-            raise BadAnswer(f"{self.url} answered {status}, and not in JSON") from None
+            raise BadAnswer(f"{self.url} answered {status} without JSON{_words(body)}") from None
         if not isinstance(answer, dict):
             raise BadAnswer(f"{self.url} answered {status}, and not in JSON-RPC")
         error = answer.get("error")
@@ -211,6 +211,12 @@ class Client:
             if connection.sock is not None:
                 connection.sock.settimeout(left)
         return b"".join(parts)
+
+
+def _words(body: bytes) -> str:
+    """The beginning of an answer that is only text."""
+    text = body[:200].decode("utf-8", "replace").strip()
+    return f": {text}" if text else ""
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -199,9 +199,7 @@ class Ctl:
                 text=options.text,
             )
         )
-        status = result.get("status")
-        if not isinstance(status, int):
-            raise BadAnswer("the answer has no status: another version?")
+        status = _whole(result, "status")
         if not self._raw(result):
             self._line(f"{status} {words.plain(result.get('reason', ''))}")
         return Exit.DONE if status < 300 else Exit.BAD_NEWS
@@ -253,10 +251,7 @@ class Ctl:
 
     def _under_way(self) -> tuple[dict[str, Any], int]:
         result = show.fields_of(self._client.call("msrpgw:drain"))
-        under_way = result.get("under_way")
-        if not isinstance(under_way, int):
-            raise BadAnswer("the answer does not say what is under way: another version?")
-        return result, under_way
+        return result, _whole(result, "under_way")
 
     def _drain(self) -> Exit:
         result, under_way = self._under_way()
@@ -267,7 +262,7 @@ class Ctl:
         return Exit.DONE
 
     def _wait_drained(self, first: int) -> tuple[dict[str, Any], int]:
-        """Until nothing is on its way.  Draining again changes nothing and says what is left."""
+        """Until nothing is on its way: the answer that says so."""
         progress = Progress(
             TextColumn("delivering"),
             BarColumn(),
@@ -283,12 +278,17 @@ class Ctl:
             most = first
             while True:
                 self._sleep(DRAIN_INTERVAL)
-                result, under_way = self._under_way()
+                status = show.fields_of(self._client.call("msrpgw:status"))
+                left = _whole(status, "waiting")
+                if not left:
+                    # Only draining counts what is on the wire too; it is asked when little can be
+                    # left, for the gateway's log has a line for each time.
+                    result, left = self._under_way()
                 # Messages of sessions that are still up may come in all the time.
-                most = max(most, under_way)
-                progress.update(task, total=most, completed=most - under_way, refresh=True)
-                if not under_way:
-                    return result, under_way
+                most = max(most, left)
+                progress.update(task, total=most, completed=most - left, refresh=True)
+                if not left:
+                    return result, left
 
     def _reload(self) -> Exit:
         result = show.fields_of(self._client.call("msrpgw:reload"))
@@ -332,6 +332,13 @@ def _list(result: Mapping[str, Any], name: str) -> list[object]:
     found = result.get(name, [])
     if not isinstance(found, list):
         raise BadAnswer(f"{name!r} of the answer is no list: another version?")
+    return found
+
+
+def _whole(result: Mapping[str, Any], name: str) -> int:
+    found = result.get(name)
+    if not isinstance(found, int):
+        raise BadAnswer(f"{name!r} of the answer is no whole number: another version?")
     return found
 
 
