@@ -16,7 +16,6 @@ from msrpgw.gateway.notices import compile_templates
 from msrpgw.gateway.policy import TemplatePolicy
 from msrpgw.gateway.settings import (
     DeliverySettings,
-    EventSettings,
     GatewaySettings,
     NoticeSettings,
     PolicySettings,
@@ -24,6 +23,12 @@ from msrpgw.gateway.settings import (
 from msrpgw.journal.settings import JournalSettings
 from msrpgw.manage.settings import ManageSettings
 from msrpgw.manage.settings import find_problems as find_manage_problems
+from msrpgw.manage.sinks.settings import (
+    EventSettings,
+    RecordSettings,
+    find_event_problems,
+    find_record_problems,
+)
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.msrp.uri import parse_msrp_uri
 from msrpgw.sip.settings import SipSettings
@@ -75,6 +80,7 @@ def find_problems(
     policy: PolicySettings,
     notice: NoticeSettings,
     events: EventSettings,
+    records: RecordSettings,
     security: SecuritySettings,
     given: Given,
 ) -> Iterator[Problem]:
@@ -96,6 +102,8 @@ def find_problems(
     yield from _check_policy(policy, given)
     yield from _check_notice(notice)
     yield from _check_events(events)
+    for key, text in find_record_problems(records):
+        yield Problem("records", key, text)
     yield from _check_security(security, sip_listeners, msrp_listeners)
 
 
@@ -339,6 +347,8 @@ def _check_content_type(
 
 
 def _check_events(events: EventSettings) -> Iterator[Problem]:
+    for key, text in find_event_problems(events):
+        yield Problem("events", key, text)
     yield from _check_once("events", "plugins", events.plugins)
     for name in events.options:
         if name not in events.plugins:

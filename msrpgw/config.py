@@ -19,13 +19,13 @@ from msrpgw import checks
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.settings import (
     DeliverySettings,
-    EventSettings,
     GatewaySettings,
     NoticeSettings,
     PolicySettings,
 )
 from msrpgw.journal.settings import JournalSettings
 from msrpgw.manage.settings import ManageSettings
+from msrpgw.manage.sinks.settings import EventSettings, RecordSettings
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sources import SecuritySettings
@@ -57,6 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     policy: PolicySettings = PolicySettings()
     notice: NoticeSettings = NoticeSettings()
     events: EventSettings = EventSettings()
+    records: RecordSettings = RecordSettings()
     security: SecuritySettings = SecuritySettings()
     state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
@@ -157,6 +158,7 @@ class _Loading:
             config.policy,
             config.notice,
             config.events,
+            config.records,
             config.security,
             given,
         ):

@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.policy import TemplatePolicy
-from msrpgw.gateway.settings import EventSettings, PolicySettings
+from msrpgw.gateway.settings import PolicySettings
 from msrpgw.interfaces import (
     IEventSink,
     IEventSinkPlugin,
@@ -25,6 +25,7 @@ from msrpgw.interfaces import (
     IPolicy,
     IPolicyPlugin,
 )
+from msrpgw.manage.sinks.settings import EventSettings
 
 _Plugin = TypeVar("_Plugin", bound=Interface)
 

@@ -12,11 +12,10 @@ from twisted.logger import Logger
 from msrpgw import __version__
 from msrpgw.config import TABLES, Config
 from msrpgw.errors import ConfigError
-from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.operator import Operator
-from msrpgw.interfaces import IEventSink, IPageSender
 from msrpgw.log import Threshold
-from msrpgw.plugins import build_policy, build_sinks
+from msrpgw.manage.sinks.sinks import Sinks
+from msrpgw.plugins import build_policy
 from msrpgw.sources import TrustedSources
 
 _log = Logger()
@@ -33,9 +32,7 @@ class ProgramControl:
         config: Config,
         load: Callable[[str | None], Config],
         operator: Operator,
-        pages: IPageSender,
-        hub: EventHub,
-        sinks: list[IEventSink],
+        sinks: Sinks,
         trusted: TrustedSources,
         threshold: Threshold,
         listeners: Callable[[], dict[str, Any]],
@@ -46,8 +43,6 @@ class ProgramControl:
         self._config = config
         self._load = load
         self._operator = operator
-        self._pages = pages
-        self._hub = hub
         self._sinks = sinks
         self._trusted = trusted
         self._threshold = threshold
@@ -117,7 +112,9 @@ class ProgramControl:
         tables = {table for table, _ in changed}
         # What may fail comes first, and nothing has changed until all of it is there.
         policy = build_policy(config.policy)
-        sinks = build_sinks(config.events, self._pages) if "events" in tables else None
+        use_sinks = None
+        if tables & {"events", "records"}:
+            use_sinks = self._sinks.prepare(config.events, config.records)
         self._operator.configure(
             config.gateway,
             config.delivery,
@@ -126,12 +123,8 @@ class ProgramControl:
             event_text=config.events.text,
         )
         self._trusted.configure(config.security)
-        if sinks is not None:
-            for sink in self._sinks:
-                self._hub.remove(sink)
-            for sink in sinks:
-                self._hub.add(sink)
-            self._sinks = sinks
+        if use_sinks is not None:
+            use_sinks()
         if "log" in tables:
             self._threshold.level = config.log.level
         fixed = {table: getattr(self._config, table) for table in FIXED if table in TABLES}

@@ -1,7 +1,7 @@
 """The only wiring: builds the objects of all rooms, starts and stops them in order.
 
     start:  journal opens ─► MSRP listens ─► gateway takes requests ─► SIP listens ─► management
-    stop:   gateway ends its sessions (BYE) ─► MSRP, SIP, journal, management close
+    stop:   gateway ends its sessions (BYE) ─► MSRP, SIP, journal, management, event sinks close
 
 SIP comes last and goes last: no request arrives that could not be served, and the BYEs and
 their answers get through.  The journal spans all of it.
@@ -33,6 +33,9 @@ from msrpgw.journal.store import FILE_NAME, Store
 from msrpgw.journal.worker import ThreadWorker
 from msrpgw.log import Threshold
 from msrpgw.manage.management import Management
+from msrpgw.manage.sinks.records import Recorder
+from msrpgw.manage.sinks.sinks import Sinks
+from msrpgw.manage.sinks.webhooks import TreqPoster
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.plugins import build_policy, build_sinks
 from msrpgw.program import ProgramControl
@@ -122,6 +125,16 @@ class ManagementSide(Protocol):
         """What is listened on."""
 
 
+class SinksSide(Protocol):
+    """What the service needs of the sinks of events and records."""
+
+    def reopen(self) -> None:
+        """Begin all files anew."""
+
+    def close(self) -> Deferred[None]:
+        """Write what waits."""
+
+
 class GatewayService(Service):
     """Starts and stops the rooms.  Owned by twistd; made by ``make_service``."""
 
@@ -137,6 +150,7 @@ class GatewayService(Service):
         random: Callable[[int], bytes],
         program: Reloadable,
         management: ManagementSide,
+        sinks: SinksSide,
     ) -> None:
         self._sip = sip
         self._msrp = msrp
@@ -146,6 +160,7 @@ class GatewayService(Service):
         self._random = random
         self._program = program
         self._management = management
+        self._sinks = sinks
 
     def startService(self) -> None:
         """Start all, and say what listens where.  Raises StartError, all stopped again."""
@@ -196,6 +211,10 @@ class GatewayService(Service):
     def _stopping(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
 
+    def reopen(self) -> None:
+        """Begin the files of events and records anew: somebody has moved them."""
+        self._sinks.reopen()
+
     async def _stop(self) -> None:
         grace = self._config.gateway.shutdown_grace
         steps: tuple[tuple[str, Callable[[], Deferred[None]]], ...] = (
@@ -204,6 +223,7 @@ class GatewayService(Service):
             ("SIP", self._sip.stop),
             ("journal", self._journal.close),
             ("management", self._management.stop),
+            ("events", self._sinks.close),
         )
         for room, stop in steps:
             try:
@@ -242,7 +262,7 @@ def make_journal(config: Config, reactor: IReactorTCP, timers: Timers) -> IJourn
     if config.journal.backend == "memory":
         return MemoryJournal(config.journal)
     file = Store(os.path.join(config.state.directory, FILE_NAME))
-    worker = ThreadWorker(IReactorFromThreads(reactor))
+    worker = ThreadWorker(IReactorFromThreads(reactor), "journal")
     return SqliteJournal(file, worker, timers, config.journal, time.time)
 
 
@@ -284,16 +304,24 @@ def make_service(
         now=time.time,
     )
     gateway.teller.text = config.events.text
-    sinks = build_sinks(config.events, gateway)
-    for sink in sinks:
-        hub.add(sink)
+    recorder = Recorder(timers, time.time)
+    gateway.teller.recorder = recorder
+    sinks = Sinks(
+        hub,
+        recorder,
+        lambda settings: build_sinks(settings, gateway),
+        TreqPoster(reactor),
+        timers,
+        lambda: ThreadWorker(IReactorFromThreads(reactor), "lines"),
+        now=time.time,
+        new_id=lambda: random(16).hex(),
+    )
+    sinks.prepare(config.events, config.records)()
     operator = Operator(gateway)
     program = ProgramControl(
         config,
         load or load_config,
         operator,
-        gateway,
-        hub,
         sinks,
         trusted,
         threshold or Threshold(config.log.level),
@@ -301,7 +329,18 @@ def make_service(
         now=time.time,
     )
     management = Management(
-        reactor, timers, config.manage, operator, program, hub, agent, endpoint, now=time.time
+        reactor,
+        timers,
+        config.manage,
+        operator,
+        program,
+        hub,
+        agent,
+        endpoint,
+        sinks,
+        now=time.time,
+        seconds=time.monotonic,
     )
-    hub.add(management.subscribers)
-    return GatewayService(agent, endpoint, gateway, journal, config, random, program, management)
+    return GatewayService(
+        agent, endpoint, gateway, journal, config, random, program, management, sinks
+    )

@@ -9,7 +9,6 @@ import signal
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NoReturn
 
 from twisted.application.service import IService, MultiService, Service
@@ -108,7 +107,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         _exit_with(error.problems)
     _tune_collector()
-    _reload_on_hangup(gateway)
+    _heed_signals(gateway)
     twistd = options.parent
     if twistd is None or twistd.get("logger"):
         return gateway
@@ -117,11 +116,12 @@ def makeService(options: Options) -> IService:
     return logged
 
 
-def _reload_on_hangup(gateway: "GatewayService") -> None:
+def _heed_signals(gateway: "GatewayService") -> None:
     from twisted.internet import reactor
 
-    reload = partial(IReactorFromThreads(reactor).callFromThread, gateway.reload)
-    signal.signal(signal.SIGHUP, lambda number, frame: reload())
+    later = IReactorFromThreads(reactor).callFromThread
+    signal.signal(signal.SIGHUP, lambda number, frame: later(gateway.reload))
+    signal.signal(signal.SIGUSR1, lambda number, frame: later(gateway.reopen))
 
 
 def _tune_collector() -> None:

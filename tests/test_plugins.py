@@ -9,8 +9,9 @@ from zope.interface import implementer
 
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.policy import TemplatePolicy
-from msrpgw.gateway.settings import EventSettings, PolicySettings
+from msrpgw.gateway.settings import PolicySettings
 from msrpgw.interfaces import IPageSender
+from msrpgw.manage.sinks.settings import EventSettings
 from msrpgw.plugins import build_policy, build_sinks, find_sink_plugins
 
 PLUGINS = """

@@ -10,12 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from msrpgw import __version__
 from msrpgw.config import Config, Overrides, load
 from msrpgw.gateway.operator import Operator
-from msrpgw.interfaces import IEventSink
 from msrpgw.log import Threshold
+from msrpgw.plugins import build_sinks
 from msrpgw.program import ProgramControl
 from msrpgw.sources import TrustedSources
 from tests.gateway.support import EPOCH, Town
 from tests.gateway.wire import Wire, WireMsrp
+from tests.manage.sinks.support import make_sinks
 
 
 class ControlCase(SynchronousTestCase):
@@ -32,13 +33,16 @@ class ControlCase(SynchronousTestCase):
         self.bob = WireMsrp(self.town, "bob", "192.0.2.2")
         self.trusted = TrustedSources(Config().security)
         self.threshold = Threshold("info")
-        self.sinks: list[IEventSink] = []
+        self.sinks = make_sinks(
+            self.town.hub,
+            self.town.agent.timers,
+            plugins=lambda settings: build_sinks(settings, self.town.gateway),
+        )
+        self.addCleanup(self.sinks.close)
         self.control = ProgramControl(
             self.load(None),
             self.load,
             Operator(self.town.gateway),
-            self.town.gateway,
-            self.town.hub,
             self.sinks,
             self.trusted,
             self.threshold,

@@ -154,6 +154,19 @@ class Management:
         return self.rooms.management
 
 
+class Sinks:
+    """Where events and records go."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+
+    def reopen(self) -> None:
+        self.rooms.call("sinks reopen")
+
+    def close(self) -> Deferred[None]:
+        return self.rooms.ask("sinks close")
+
+
 class Middle:
     """The gateway."""
 
@@ -192,7 +205,14 @@ class OrderTests(ServiceCase):
     """Starting and stopping, with rooms that only record."""
 
     START = ("gateway key", "journal open", "gateway resume", "msrp listen", "gateway start")
-    STOP = ("gateway stop 7", "msrp close", "sip stop", "journal close", "management stop")
+    STOP = (
+        "gateway stop 7",
+        "msrp close",
+        "sip stop",
+        "journal close",
+        "management stop",
+        "sinks close",
+    )
 
     def setUp(self) -> None:
         super().setUp()
@@ -210,6 +230,7 @@ class OrderTests(ServiceCase):
             bytes,
             Program(self.rooms),
             Management(self.rooms),
+            Sinks(self.rooms),
         )
 
     def refuse(self, name: str, error: OSError) -> None:
@@ -265,6 +286,10 @@ class OrderTests(ServiceCase):
         for self.rooms.journal_error in ("", "a bad file"):
             self.service.reload()
         self.assertEqual(self.rooms.calls, ["reload"] * 2)
+
+    def test_reopen(self) -> None:
+        self.service.reopen()
+        self.assertEqual(self.rooms.calls, ["sinks reopen"])
 
     def test_stop(self) -> None:
         self.service.startService()
@@ -345,6 +370,7 @@ class StateDirectoryTests(ServiceCase):
             bytes,
             Program(rooms),
             Management(rooms),
+            Sinks(rooms),
         )
         service.startService()
 

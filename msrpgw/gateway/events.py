@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from msrpgw.interfaces import IEventSink
 from msrpgw.msrp.session import Report
-from msrpgw.types import Event, Message, Outcome
+from msrpgw.types import Event, Message, Outcome, Parties
 
 _log = Logger()
 
@@ -18,26 +18,36 @@ class EventHub:
     """Hands each event to every sink, and writes it to the log.  One for the program."""
 
     def __init__(self) -> None:
-        self._sinks: list[IEventSink] = []
+        self._sinks: list[tuple[IEventSink, frozenset[str] | None]] = []
+        self._wanted: set[str] = set()
+        self._all = False  # whether somebody wants every event
 
-    @property
-    def listening(self) -> bool:
-        """Whether anybody but the log wants events: frequent ones are made only then."""
-        return bool(self._sinks)
+    def wants(self, name: str) -> bool:
+        """Whether anybody but the log wants such events: frequent ones are made only then."""
+        return self._all or name in self._wanted
 
-    def add(self, sink: IEventSink) -> None:
-        """Hand events to a sink from now on."""
-        self._sinks.append(sink)
+    def add(self, sink: IEventSink, names: frozenset[str] | None = None) -> None:
+        """Hand events with these names to a sink from now on, or all; in place of what it got."""
+        self._sinks = [each for each in self._sinks if each[0] is not sink]
+        self._sinks.append((sink, names))
+        self._sum_up()
 
     def remove(self, sink: IEventSink) -> None:
         """Hand no more events to a sink."""
-        self._sinks.remove(sink)
+        self._sinks = [each for each in self._sinks if each[0] is not sink]
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        self._all = any(names is None for _, names in self._sinks)
+        self._wanted = {name for _, names in self._sinks for name in names or ()}
 
     def raise_event(self, event: Event, *, logged: bool = True) -> None:
         """Tell everybody.  A sink that fails is logged and hinders nobody."""
         if logged:
             _log.info("{name} {parameters!r}", name=event.name, parameters=event.parameters)
-        for sink in self._sinks:
+        for sink, names in self._sinks:
+            if names is not None and event.name not in names:
+                continue
             try:
                 sink.event_raised(event)
             except Exception:
@@ -88,13 +98,22 @@ def session_new(
     )
 
 
-def session_end(key: str, session_id: str, reason: str) -> Event:
+def session_end(key: str, page_uri: str, msrp_uri: str, session_id: str, reason: str) -> Event:
     """A session that was up has ended."""
-    return Event("E_MSRP_SESSION_END", {"key": key, "session_id": session_id, "reason": reason})
+    return Event(
+        "E_MSRP_SESSION_END",
+        {
+            "key": key,
+            "from_uri": msrp_uri,
+            "to_uri": page_uri,
+            "session_id": session_id,
+            "reason": reason,
+        },
+    )
 
 
 def message_received(
-    key: str, session_id: str, message: Message, *, with_text: bool = False
+    key: str, parties: Parties, session_id: str, message: Message, *, with_text: bool = False
 ) -> Event:
     """A SEND brought a message.
 
@@ -102,6 +121,8 @@ def message_received(
     """
     parameters = {
         "key": key,
+        "from_uri": parties.from_uri,
+        "to_uri": parties.to_uri,
         "session_id": session_id,
         "message_id": message.message_id,
         "content_type": message.content_type,
@@ -112,9 +133,18 @@ def message_received(
     return Event("E_MSRP_MSG_RECEIVED", parameters)
 
 
-def message_ended(key: str, message: Message, outcome: Outcome, attempts: int) -> Event:
+def message_ended(
+    key: str,
+    from_uri: str,
+    to_uri: str,
+    message: Message,
+    call_id: str,
+    outcome: Outcome,
+    attempts: int,
+) -> Event:
     """A message has its one outcome.
 
+    ``from_uri``, ``to_uri``: its sender and its receiver.  ``call_id``: of the MESSAGE.
     ``attempts``: more than one says that it may have come after those sent behind it.
     """
     return Event(
@@ -122,8 +152,10 @@ def message_ended(key: str, message: Message, outcome: Outcome, attempts: int) -
         {
             "key": key,
             "direction": message.direction.value,
+            "from_uri": from_uri,
+            "to_uri": to_uri,
             "message_id": message.message_id,
-            "call_id": message.call_id,
+            "call_id": call_id,
             "outcome": outcome.kind.value,
             "status": outcome.setup or outcome.status,
             "reason": outcome.reason,
@@ -132,12 +164,14 @@ def message_ended(key: str, message: Message, outcome: Outcome, attempts: int) -
     )
 
 
-def report_received(key: str, session_id: str, report: Report) -> Event:
+def report_received(key: str, parties: Parties, session_id: str, report: Report) -> Event:
     """A REPORT came from the MSRP side, or a SEND failed."""
     return Event(
         "E_MSRP_REPORT_RECEIVED",
         {
             "key": key,
+            "from_uri": parties.from_uri,
+            "to_uri": parties.to_uri,
             "session_id": session_id,
             "message_id": report.message_id,
             "status": report.status,
@@ -160,6 +194,8 @@ def peer_down(uri: str, reason: str, waiting: int) -> Event:
 _MESSAGE_END = (
     "key",
     "direction",
+    "from_uri",
+    "to_uri",
     "message_id",
     "call_id",
     "outcome",
@@ -179,14 +215,35 @@ EVENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "An MSRP session is up. The URIs are those of its INVITE.",
         ("key", "from_uri", "to_uri", "ruri", "session_id", "content_types"),
     ),
-    "E_MSRP_SESSION_END": ("A session that was up has ended.", ("key", "session_id", "reason")),
+    "E_MSRP_SESSION_END": (
+        "A session that was up has ended; between the MSRP user (`from_uri`) and the page user.",
+        ("key", "from_uri", "to_uri", "session_id", "reason"),
+    ),
     "E_MSRP_MSG_RECEIVED": (
         "A SEND brought a message; `body` only with `[events] text`.",
-        ("key", "session_id", "message_id", "content_type", "size", "body"),
+        (
+            "key",
+            "from_uri",
+            "to_uri",
+            "session_id",
+            "message_id",
+            "content_type",
+            "size",
+            "body",
+        ),
     ),
     "E_MSRP_REPORT_RECEIVED": (
         "A REPORT came from the MSRP side.",
-        ("key", "session_id", "message_id", "status", "comment", "byte_range"),
+        (
+            "key",
+            "from_uri",
+            "to_uri",
+            "session_id",
+            "message_id",
+            "status",
+            "comment",
+            "byte_range",
+        ),
     ),
     "E_MSRPGW_MESSAGE_DELIVERED": ("A message has reached its receiver.", _MESSAGE_END),
     "E_MSRPGW_MESSAGE_FAILED": ("A message was refused or given up.", _MESSAGE_END),

@@ -5,6 +5,7 @@ Views are plain values that can be written as JSON; ages are seconds.
 
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.items import Item, PageItem
 from msrpgw.gateway.session import GatewaySession, SessionState, Traffic
 from msrpgw.gateway.settings import DeliverySettings, GatewaySettings, NoticeSettings
+from msrpgw.histogram import Histogram
 from msrpgw.interfaces import IPolicy
 from msrpgw.types import Direction, Message, Parties, Refusal, RequestFacts, Route
 
@@ -133,15 +135,24 @@ class Operator:
     def counters(self) -> dict[str, Callable[[], int]]:
         """Numbers since the start, by name."""
         totals = self._gateway.teller.totals
+        setups = self._gateway.teller.setups
 
         def total(direction: str, outcome: str) -> Callable[[], int]:
             return lambda: totals()[direction][outcome]
+
+        def setup(result: str) -> int:
+            return setups()[result]
 
         return {
             f"{direction}_{outcome}": total(direction, outcome)
             for direction, outcomes in totals().items()
             for outcome in outcomes
-        }
+        } | {f"setups_{result}": partial(setup, result) for result in setups()}
+
+    def durations(self) -> dict[str, Histogram]:
+        """By direction: seconds from a message's coming to its outcome."""
+        durations = self._gateway.teller.durations
+        return {direction.value: histogram for direction, histogram in durations.items()}
 
     # Sessions
 

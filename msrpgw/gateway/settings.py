@@ -1,5 +1,4 @@
-"""What can be set in the gateway room: ``[gateway]``, ``[delivery]``, ``[policy]``, ``[notice]``,
-``[events]``."""
+"""The tables ``[gateway]``, ``[delivery]``, ``[policy]`` and ``[notice]`` of the configuration."""
 
 from typing import Annotated, Literal
 
@@ -105,14 +104,3 @@ class NoticeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     )
     #: at most one notice to a session in so many seconds; what failed meanwhile is counted
     interval: Seconds = 10.0
-
-
-class EventSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where events go besides the log."""
-
-    #: names of ``IEventSinkPlugin`` objects
-    plugins: tuple[str, ...] = ()
-    #: E_MSRP_MSG_RECEIVED carries the message's text
-    text: bool = False
-    #: a table for each plugin, handed to it as it is
-    options: dict[str, dict[str, object]] = {}

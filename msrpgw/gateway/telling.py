@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
 
@@ -12,6 +12,7 @@ from msrpgw.gateway.leg import LegEnd
 from msrpgw.gateway.notices import Failure, Notices, first_words, time_of_day
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.status import msrp_to_sip
+from msrpgw.histogram import Histogram
 from msrpgw.msrp.session import Report
 from msrpgw.timers import Timers
 from msrpgw.types import Direction, Message, Outcome, Parties
@@ -27,6 +28,16 @@ FATES = 10_000
 OVERLOAD_INTERVAL = 10.0
 
 
+#: seconds, bounds of the histograms of durations
+DURATIONS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+    *(0.5, 1.0, 2.5, 5.0, 10.0, 32.0, 300.0, 3600.0),
+)
+
+#: results of attempts to set up a session: established, or the class of the SIP status
+SETUPS = ("established", "3xx", "4xx", "5xx", "6xx", "given_up")
+
+
 class _Fate(NamedTuple):
     """What is remembered of a message that has ended."""
 
@@ -37,6 +48,18 @@ class _Fate(NamedTuple):
     size: int
     attempts: int
     outcome: Outcome
+
+
+class Recorder(Protocol):
+    """Writes down what has ended."""
+
+    def session_ended(self, session: GatewaySession, end: LegEnd) -> None:
+        """A session is over, or never was."""
+
+    def message_ended(
+        self, key: str, item: Item, call_id: str, outcome: Outcome, in_custody: bool
+    ) -> None:
+        """A message has its one outcome."""
 
 
 class Teller:
@@ -56,15 +79,21 @@ class Teller:
         self._refused = 0  # since the last event about it
         self._next_overload = 0.0
         self._down: set[str] = set()  # users for whom messages wait
+        self.recorder: Recorder | None = None
         self.text = False  #: whether events carry the text of messages
         # By direction: messages delivered, and not.
         self._totals = {direction: [0, 0] for direction in Direction}
+        #: by direction: seconds from a message's coming to its outcome
+        self.durations = {direction: Histogram(DURATIONS) for direction in Direction}
+        # By result: attempts to set up a session.
+        self._setups = dict.fromkeys(SETUPS, 0)
         self._fates: deque[_Fate] = deque(maxlen=FATES)  # the latest last
 
     # Sessions
 
     def session_up(self, session: GatewaySession) -> None:
         """Messages flow for the first time."""
+        self._setups["established"] += 1
         invite, leg = session.invite, session.leg
         self._hub.raise_event(
             events.session_new(
@@ -79,9 +108,19 @@ class Teller:
 
     def session_ended(self, session: GatewaySession, end: LegEnd) -> None:
         """A session is over, or never was."""
+        if self.recorder is not None:
+            self.recorder.session_ended(session, end)
+        if not end.was_up:
+            self._setups[_setup_result(end.code)] += 1
         if end.was_up:
             self._hub.raise_event(
-                events.session_end(session.key, session.leg.session_id, end.reason)
+                events.session_end(
+                    session.key,
+                    session.page_uri,
+                    session.msrp_uri,
+                    session.leg.session_id,
+                    end.reason,
+                )
             )
         elif session.called:
             parties = session.parties
@@ -129,32 +168,41 @@ class Teller:
 
     def message_received(self, session: GatewaySession, message: Message) -> None:
         """A SEND brought a message."""
-        if self._hub.listening:
+        if self._hub.wants("E_MSRP_MSG_RECEIVED"):
             self._hub.raise_event(
                 events.message_received(
-                    session.key, session.leg.session_id, message, with_text=self.text
+                    session.key,
+                    session.parties,
+                    session.leg.session_id,
+                    message,
+                    with_text=self.text,
                 ),
                 logged=False,
             )
 
     def report_received(self, session: GatewaySession, report: Report) -> None:
         """A REPORT came from the MSRP side."""
-        self._hub.raise_event(events.report_received(session.key, session.leg.session_id, report))
+        self._hub.raise_event(
+            events.report_received(session.key, session.parties, session.leg.session_id, report)
+        )
 
     def message_ended(self, key: str, item: Item, outcome: Outcome) -> None:
         """A message has its one outcome."""
         message = item.message
         if self._down:
             self._down.discard(_receiver(item))
-        self._totals[message.direction][not outcome.ok] += 1
-        ids = (message.message_id, message.call_id)
+        direction = message.direction
+        self._totals[direction][not outcome.ok] += 1
+        now = self._timers.seconds()
+        self.durations[direction].add(now - message.received_at)
+        call_id = message.call_id
         if isinstance(item, SendItem) and item.call is not None:
-            ids = (message.message_id, item.call.call_id)
+            call_id = item.call.call_id
         self._fates.append(
             _Fate(
-                self._timers.seconds(),
+                now,
                 key,
-                ids,
+                (message.message_id, call_id),
                 message.direction.value,
                 len(message.body),
                 item.attempts + 1,
@@ -181,8 +229,17 @@ class Teller:
                 status=outcome.setup or outcome.status,
                 reason=outcome.reason,
             )
-        if self._hub.listening:
-            event = events.message_ended(key, message, outcome, item.attempts + 1)
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.message_ended(key, item, call_id, outcome, item.keeper is Keeper.OURS)
+        name = "E_MSRPGW_MESSAGE_DELIVERED" if outcome.ok else "E_MSRPGW_MESSAGE_FAILED"
+        if self._hub.wants(name):
+            from_uri, to_uri = item.parties.from_uri, item.parties.to_uri
+            if not isinstance(item, SendItem):
+                from_uri, to_uri = to_uri, from_uri
+            event = events.message_ended(
+                key, from_uri, to_uri, message, call_id, outcome, item.attempts + 1
+            )
             self._hub.raise_event(event, logged=False)
 
     def totals(self) -> dict[str, dict[str, int]]:
@@ -191,6 +248,10 @@ class Teller:
             direction.value: {"delivered": delivered, "failed": failed}
             for direction, (delivered, failed) in self._totals.items()
         }
+
+    def setups(self) -> dict[str, int]:
+        """How many attempts to set up a session there were since the start, by result."""
+        return dict(self._setups)
 
     def fate(self, id: str) -> dict[str, Any] | None:
         """What became of a message that ended lately, by one of its ids; None when not known."""
@@ -231,6 +292,11 @@ class Teller:
                 time_of_day(self._now() - age),
             ),
         )
+
+
+def _setup_result(code: int) -> str:
+    result = f"{code // 100}xx"
+    return result if result in SETUPS else "given_up"
 
 
 def _receiver(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""The one thread that waits for the disk, so that the reactor's never does."""
+"""Threads that wait for the disk, so that the reactor's never does."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -23,9 +23,9 @@ class Worker(Protocol):
 class ThreadWorker:
     """A Worker with a thread of its own, from the first piece of work to ``stop``."""
 
-    def __init__(self, reactor: IReactorFromThreads) -> None:
+    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(1, 1, "journal")
+        self._pool = ThreadPool(1, 1, name)
 
     def run(self, work: Callable[[], Any], done: Done) -> None:
         """Do ``work`` in the thread."""

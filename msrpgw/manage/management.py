@@ -9,12 +9,15 @@ from twisted.internet.defer import Deferred, gatherResults
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.events import EVENTS, EventHub
 from msrpgw.gateway.operator import Operator
+from msrpgw.histogram import Histogram
 from msrpgw.manage.commands import Commands, Program
 from msrpgw.manage.datagram import DatagramManagement
 from msrpgw.manage.fifo import FifoManagement
 from msrpgw.manage.http import HttpManagement
+from msrpgw.manage.lag import Lag
 from msrpgw.manage.metrics import exposition
 from msrpgw.manage.settings import ManageSettings, read_token
+from msrpgw.manage.sinks.sinks import Sinks
 from msrpgw.manage.statistics import Number, Statistics
 from msrpgw.manage.subscribers import Subscribers
 from msrpgw.msrp.endpoint import Endpoint
@@ -35,17 +38,26 @@ class Management:
         hub: EventHub,
         agent: UserAgent,
         endpoint: Endpoint,
+        sinks: Sinks,
         *,
         now: Callable[[], float],
+        seconds: Callable[[], float],
     ) -> None:
-        """Raises ConfigError for a token that can't be used."""
+        """``seconds``: a clock that goes on while the reactor is busy.
+
+        Raises ConfigError for a token that can't be used.
+        """
         try:
             token = read_token(settings.token_file) if settings.token_file else None
         except ValueError as error:
             raise ConfigError([f"[manage] token_file: {error}"]) from None
-        self.subscribers = Subscribers(reactor, timers, EVENTS)
+        self._hub = hub
+        self.subscribers = Subscribers(reactor, timers, EVENTS, self._subscribed)
         self._operator = operator
-        self._numbers = Statistics(numbers(operator, agent, endpoint, self.subscribers))
+        self.lag = Lag(timers, seconds)
+        self._numbers = Statistics(
+            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag)
+        )
         commands = Commands(
             operator, program, self._numbers, self.subscribers, hub, list(EVENTS), now=now
         )
@@ -58,7 +70,7 @@ class Management:
                     settings,
                     token,
                     dispatcher,
-                    lambda: exposition(self._numbers),
+                    lambda: exposition(self._numbers, self._histograms()),
                     self.live,
                     self.ready,
                 )
@@ -72,10 +84,21 @@ class Management:
                 )
             )
 
+    def _subscribed(self, names: frozenset[str]) -> None:
+        if names:
+            self._hub.add(self.subscribers, names)
+        else:
+            self._hub.remove(self.subscribers)
+
     def start(self) -> None:
         """Listen.  Raises CannotListenError."""
         for part in self._parts:
             part.start()
+        self.lag.start()
+
+    def _histograms(self) -> dict[str, Histogram]:
+        durations = self._operator.durations()
+        return {**durations, "lag": self.lag.histogram}
 
     def addresses(self) -> list[str]:
         """What is listened on."""
@@ -83,6 +106,7 @@ class Management:
 
     def stop(self) -> Deferred[Any]:
         """Listen no more; subscribers hear nothing more."""
+        self.lag.stop()
         self.subscribers.close()
         return gatherResults([part.stop() for part in self._parts])
 
@@ -103,7 +127,12 @@ class Management:
 
 
 def numbers(
-    operator: Operator, agent: UserAgent, endpoint: Endpoint, subscribers: Subscribers
+    operator: Operator,
+    agent: UserAgent,
+    endpoint: Endpoint,
+    subscribers: Subscribers,
+    sinks: Sinks,
+    lag: Lag,
 ) -> dict[str, Number]:
     """All statistics by their names."""
     found = {f"msrpgw:{name}": Number("gauge", read) for name, read in operator.gauges().items()}
@@ -113,11 +142,21 @@ def numbers(
     counters = agent.counters
     for name in type(counters).__slots__:
         found[f"sip:{name}"] = Number("counter", partial(getattr, counters, name))
+    transactions = agent.transactions
+    for name in ("request_retransmissions", "response_retransmissions", "sent_again"):
+        found[f"sip:{name}"] = Number("counter", partial(getattr, transactions, name))
+    for name in type(endpoint.counters).__slots__:
+        found[f"msrp:{name}"] = Number("counter", partial(getattr, endpoint.counters, name))
+    found["msrpgw:reactor_lag_ms"] = Number("gauge", lag.worst)
     found["sip:transactions"] = Number("gauge", lambda: len(agent.transactions))
     found["msrp:sessions"] = Number("gauge", lambda: len(endpoint.sessions()))
     found["msrp:connections"] = Number("gauge", lambda: endpoint.connections)
     found["msrpgw:events_sent"] = Number("counter", lambda: subscribers.sent)
     found["msrpgw:events_dropped"] = Number("counter", lambda: subscribers.dropped)
+    found["msrpgw:lines_written"] = Number("counter", lambda: sinks.lines.written)
+    found["msrpgw:lines_dropped"] = Number("counter", lambda: sinks.lines.dropped)
+    found["msrpgw:webhooks_sent"] = Number("counter", lambda: sinks.requests.written)
+    found["msrpgw:webhooks_dropped"] = Number("counter", lambda: sinks.requests.dropped)
     # What OpenSIPS's module calls it.
     found["msrp_gateway:active_sessions"] = found["msrpgw:sessions"]
     return found

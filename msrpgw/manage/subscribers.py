@@ -6,10 +6,9 @@ waits for a subscriber: each has a short queue, and one that is gone is forgotte
 
 import ipaddress
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
-import msgspec
 from twisted.internet.interfaces import IConnector
 from twisted.internet.protocol import ClientFactory, DatagramProtocol
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -18,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from msrpgw.interfaces import IEventSink
+from msrpgw.manage.sinks.tally import encode
 from msrpgw.timers import Timers
 from msrpgw.types import Event
 
@@ -194,14 +194,22 @@ class Network(Protocol):
 class Subscribers:
     """All subscriptions.  Owned by the service."""
 
-    def __init__(self, reactor: Network, timers: Timers, events: Collection[str]) -> None:
-        """``events``: names of all events."""
+    def __init__(
+        self,
+        reactor: Network,
+        timers: Timers,
+        events: Collection[str],
+        on_change: Callable[[frozenset[str]], None],
+    ) -> None:
+        """``events``: names of all events.  ``on_change`` hears which have subscribers."""
+        self._on_change = on_change
         self.reactor = reactor
         self._timers = timers
         self._events = list(events)
         self._subscribers: dict[str, Subscriber] = {}  # by socket
         # By event and socket: when it ends, on the clock.
         self._subscriptions: dict[str, dict[str, float]] = {}
+        self._names: frozenset[str] = frozenset()  # of events with subscribers
         self.sent = 0  #: events
         self.dropped = 0  #: events for which there was no room, or no subscriber any more
 
@@ -225,6 +233,7 @@ class Subscribers:
         if socket not in self._subscribers:
             make = Datagrams if kind == "udp" else Stream
             self._subscribers[socket] = make(self, socket, host, port)
+        self._changed()
 
     def list(self) -> list[dict[str, Any]]:
         """In OpenSIPS's manner: events with their subscribers."""
@@ -248,9 +257,7 @@ class Subscribers:
         if not self._subscriptions.get(event.name):
             return
         self._expire()
-        data = msgspec.json.encode(
-            {"jsonrpc": "2.0", "method": event.name, "params": _readable(event.parameters)}
-        )
+        data = encode({"jsonrpc": "2.0", "method": event.name, "params": event.parameters})
         for socket in list(self._subscriptions[event.name]):
             subscriber = self._subscribers.get(socket)
             if subscriber is not None:
@@ -267,6 +274,13 @@ class Subscribers:
         used = {socket for sockets in self._subscriptions.values() for socket in sockets}
         for socket in [each for each in self._subscribers if each not in used]:
             self._subscribers.pop(socket).close()
+        self._changed()
+
+    def _changed(self) -> None:
+        names = frozenset(event for event, sockets in self._subscriptions.items() if sockets)
+        if names != self._names:
+            self._names = names
+            self._on_change(names)
 
     def refused(self, subscriber: Datagrams, latest: bytes) -> None:
         """Nobody listens on a subscriber's UDP port: there may be somebody on TCP."""
@@ -307,12 +321,3 @@ def parse_socket(text: str) -> tuple[str, str, int]:
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"{text!r}: {port!r} is no port")
     return kind, str(address), int(port)
-
-
-def _readable(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        if isinstance(value, str)
-        else value
-        for name, value in parameters.items()
-    }

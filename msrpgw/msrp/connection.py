@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from msrpgw.errors import FramingError
+from msrpgw.msrp.counters import MsrpCounters
 from msrpgw.msrp.frame import FrameParser, Limits, Request, Response
 from msrpgw.msrp.render import render_response
 from msrpgw.msrp.settings import MsrpSettings
@@ -55,6 +56,8 @@ class Bound(typing.Protocol):
 
 class Owner(typing.Protocol):
     """Whoever made the connection."""
+
+    counters: MsrpCounters
 
     def request_received(self, connection: "Connection", request: Request) -> None:
         """A request came."""
@@ -150,6 +153,7 @@ class Connection(Protocol):
                 peer=self.peer_host,
                 error=str(error),
             )
+            self._owner.counters.malformed += 1
             self.close()
             return
         for frame in frames:
@@ -240,6 +244,7 @@ class Connection(Protocol):
     def _stall(self) -> None:
         # All that was written so long ago has timed out by now: this peer doesn't read any more.
         self._stalled = None
+        self._owner.counters.stalled += 1
         _log.info("MSRP connection of {peer} cut off: it doesn't read", peer=self.peer_host)
         self.transport.abortConnection()
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from msrpgw.errors import MsrpSyntaxError
 from msrpgw.msrp.chunks import Budget
 from msrpgw.msrp.connection import Connection
+from msrpgw.msrp.counters import MsrpCounters
 from msrpgw.msrp.frame import Request
 from msrpgw.msrp.pool import Pool
 from msrpgw.msrp.session import Session, SessionListener, SessionState
@@ -69,6 +70,7 @@ class Endpoint:
         self.timers = timers
         self.random = random
         self.settings = settings
+        self.counters = MsrpCounters()
         self.budget = Budget(settings.assembly_budget)
         self.pool = Pool(reactor, settings.connect_timeout, _Connections(self, accepted=False))
 
@@ -99,10 +101,12 @@ class Endpoint:
         """Make the protocol of a connection; None when there are as many as there may be."""
         host = str(getattr(addr, "host", ""))
         if len(self._connections) >= self.settings.max_connections:
+            self.counters.refused_connections += 1
             _log.warn("no MSRP connection with {host}: max_connections reached", host=host)
             return None
         trusted = not accepted or self._allow_source(host)
         if not trusted:
+            self.counters.refused_sources += 1
             _log.info("MSRP connection from {host}, which is no trusted source", host=host)
         connection = Connection(
             self, self.timers, self.settings, accepted=accepted, trusted=trusted

@@ -61,6 +61,7 @@ class ClientTable(Protocol):
     """What a client transaction needs of the table that it is in."""
 
     timing: Timing
+    sent_again: int  #: messages of ours that were retransmitted
 
     def retransmit_later(self, transaction: "NonInviteClientTransaction") -> None:
         """Call ``retransmit`` when T1 is over."""
@@ -175,6 +176,7 @@ class NonInviteClientTransaction(ClientTransaction):
         trying = self.state is ClientState.TRYING
         self._interval = min(2 * self._interval, timing.t2) if trying else timing.t2
         self._timer = timing.timers.call_later(min(self._interval, left), self.retransmit)
+        self._table.sent_again += 1
         self.user.transmit(self._data)
 
     def transport_failed(self, failure: SendFailure) -> None:
@@ -256,6 +258,7 @@ class InviteClientTransaction(ClientTransaction):
         self._interval *= 2
         timers = self._table.timing.timers
         self._repeat_timer = timers.call_later(self._interval, self._repeat)
+        self._table.sent_again += 1
         self.user.transmit(self._data)
 
     def _expire(self) -> None:

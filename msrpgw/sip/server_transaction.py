@@ -76,6 +76,7 @@ class ServerTable(Protocol):
     """What a server transaction needs of the table that it is in."""
 
     timing: Timing
+    sent_again: int  #: messages of ours that were retransmitted
 
     def server_answered(self, transaction: "NonInviteServerTransaction", data: bytes) -> None:
         """The final response went out over UDP: absorb retransmissions until timer J."""
@@ -289,6 +290,7 @@ class InviteServerTransaction(ServerTransaction):
         timing = self._table.timing
         self._interval = min(2 * self._interval, timing.t2)
         self._repeat_timer = timing.timers.call_later(self._interval, self._repeat)
+        self._table.sent_again += 1
         self._send(self._data)
 
     def _ack_missing(self) -> None:

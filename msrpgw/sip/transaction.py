@@ -115,6 +115,7 @@ class Transactions:
         self._absorbing = DelayLine(timers, timing.t4, self._forget_client)
         self.request_retransmissions = 0  #: requests absorbed because they had come before
         self.response_retransmissions = 0  #: the same for responses
+        self.sent_again = 0  #: messages of ours that were retransmitted because no answer came
 
     def __len__(self) -> int:
         """How many transactions still have something to do but absorb retransmissions."""

@@ -8,8 +8,9 @@ from msrpgw.gateway import events
 from msrpgw.gateway.events import EventHub
 from msrpgw.interfaces import IEventSink
 from msrpgw.msrp.session import Report
-from msrpgw.types import Direction, Event, Message, Outcome, OutcomeKind
+from msrpgw.types import Direction, Event, Message, Outcome, OutcomeKind, Parties
 
+PARTIES = Parties("sip:b@x", "sip:a@x", "sip:a@x")
 MESSAGE = Message("m1", Direction.TO_PAGE, "text/plain", b"secret", 0.0)
 
 
@@ -56,9 +57,23 @@ class HubTests(SynchronousTestCase):
         self.assertEqual(len(sink.events), 1)
 
     def test_listening(self) -> None:
-        self.assertFalse(self.hub.listening)
+        self.assertFalse(self.hub.wants("E_X"))
         self.hub.add(Sink())
-        self.assertTrue(self.hub.listening)
+        self.assertTrue(self.hub.wants("E_X"))
+
+    def test_only_some(self) -> None:
+        """A sink that names events gets these, and nobody makes others for it."""
+        sink = Sink()
+        self.hub.add(sink, frozenset({"E_X"}))
+        self.assertEqual((self.hub.wants("E_X"), self.hub.wants("E_Y")), (True, False))
+        for name in ("E_X", "E_Y"):
+            self.hub.raise_event(Event(name, {}))
+        self.hub.add(sink, frozenset({"E_Y"}))
+        self.hub.raise_event(Event("E_Y", {}))
+        self.hub.remove(sink)
+        self.assertFalse(self.hub.wants("E_Y"))
+        self.hub.raise_event(Event("E_Y", {}))
+        self.assertEqual([event.name for event in sink.events], ["E_X", "E_Y"])
 
     def test_every_sink_gets_every_event(self) -> None:
         sinks = [Sink(), Sink()]
@@ -116,18 +131,22 @@ class EventTests(SynchronousTestCase):
 
     def test_session_end(self) -> None:
         self.assertEvent(
-            events.session_end("k", "s1", "BYE from the peer"),
+            events.session_end("k", "sip:a@x", "sip:b@x", "s1", "BYE from the peer"),
             "E_MSRP_SESSION_END",
             key="k",
+            from_uri="sip:b@x",
+            to_uri="sip:a@x",
             session_id="s1",
             reason="BYE from the peer",
         )
 
     def test_message_received_without_its_text(self) -> None:
         self.assertEvent(
-            events.message_received("k", "s1", MESSAGE),
+            events.message_received("k", PARTIES, "s1", MESSAGE),
             "E_MSRP_MSG_RECEIVED",
             key="k",
+            from_uri="sip:b@x",
+            to_uri="sip:a@x",
             session_id="s1",
             message_id="m1",
             content_type="text/plain",
@@ -136,9 +155,11 @@ class EventTests(SynchronousTestCase):
 
     def test_report_received(self) -> None:
         self.assertEvent(
-            events.report_received("k", "s1", Report("m1", 408, "Too slow", "1-5/5")),
+            events.report_received("k", PARTIES, "s1", Report("m1", 408, "Too slow", "1-5/5")),
             "E_MSRP_REPORT_RECEIVED",
             key="k",
+            from_uri="sip:b@x",
+            to_uri="sip:a@x",
             session_id="s1",
             message_id="m1",
             status=408,
@@ -147,7 +168,7 @@ class EventTests(SynchronousTestCase):
         )
 
     def test_message_received_with_its_text(self) -> None:
-        event = events.message_received("k", "s1", MESSAGE, with_text=True)
+        event = events.message_received("k", PARTIES, "s1", MESSAGE, with_text=True)
         self.assertEqual(event.parameters["body"], MESSAGE.body.decode())
 
     def test_table(self) -> None:
@@ -157,11 +178,11 @@ class EventTests(SynchronousTestCase):
         raised = [
             events.setup_failed("k", "f", "t", "r", 486, "Busy Here"),
             events.session_new("k", "f", "t", "r", "s", ("text/plain",)),
-            events.session_end("k", "s", "r"),
-            events.message_received("k", "s", MESSAGE, with_text=True),
-            events.report_received("k", "s", Report("m", 200, "", "")),
-            events.message_ended("k", MESSAGE, outcome, 1),
-            events.message_ended("k", MESSAGE, delivered, 1),
+            events.session_end("k", "p", "m", "s", "r"),
+            events.message_received("k", PARTIES, "s", MESSAGE, with_text=True),
+            events.report_received("k", PARTIES, "s", Report("m", 200, "", "")),
+            events.message_ended("k", "f", "t", MESSAGE, "c", outcome, 1),
+            events.message_ended("k", "f", "t", MESSAGE, "c", delivered, 1),
             events.overload("Too many sessions", 3),
             events.peer_down("sip:bob@x", "480", 2),
         ]

@@ -10,12 +10,15 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 class ReferenceTests(SynchronousTestCase):
-    """Both files."""
+    """Each file."""
 
     maxDiff = None
 
     def test_management(self) -> None:
         self.assertEqual((DOCS / "management.md").read_text("utf-8"), reference.management())
+
+    def test_metrics(self) -> None:
+        self.assertEqual((DOCS / "metrics.md").read_text("utf-8"), reference.metrics())
 
     def test_events(self) -> None:
         self.assertEqual((DOCS / "events.md").read_text("utf-8"), reference.events())

@@ -39,7 +39,10 @@ class SubscribersCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.network = Network()
         self.clock = self.network.clock
-        self.subscribers = Subscribers(self.host(), Timers(self.clock), ["E_X", "E_Y"])
+        self.wanted: list[frozenset[str]] = []
+        self.subscribers = Subscribers(
+            self.host(), Timers(self.clock), ["E_X", "E_Y"], self.wanted.append
+        )
 
     def host(self) -> Any:
         """The gateway's, whose UDP sockets can be connected."""
@@ -131,6 +134,16 @@ class DatagramTests(SubscribersCase):
         self.assertEqual([data["method"] for _, data in self.sent], ["E_Y"])
         self.subscribers.subscribe("E_Y", UDP, 0)
         self.assertFalse(self.ports[0].open)
+
+    def test_who_makes_events_hears_which_are_wanted(self) -> None:
+        for event, expire in (("E_X", 60), ("E_Y", 10), ("E_X", 90), ("E_X", 0)):
+            self.subscribers.subscribe(event, "udp:10.0.0.9:7000", expire)
+        self.clock.advance(11)
+        self.subscribers.list()
+        self.assertEqual(
+            self.wanted,
+            [frozenset({"E_X"}), frozenset({"E_X", "E_Y"}), frozenset({"E_Y"}), frozenset()],
+        )
 
     def test_list(self) -> None:
         self.subscribers.subscribe("E_Y", UDP, 60)

@@ -1,0 +1,1 @@
+"""Where events and records go: files of JSON lines, web hooks, plugins."""
