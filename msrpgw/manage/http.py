@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorUNIX
+from twisted.internet.interfaces import IListeningPort, IReactorSSL, IReactorTCP, IReactorUNIX
+from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
@@ -242,12 +243,14 @@ class HttpManagement:
         reactor: Any,
         settings: ManageSettings,
         token: bytes | None,
+        tls: CertificateOptions | None,
         dispatcher: Dispatcher,
         metrics: Metrics,
         live: Condition,
         ready: Condition,
     ) -> None:
         self._reactor = reactor
+        self._tls = tls
         self._places = [parse_place(text) for text in settings.http]
         hosts = {"localhost", *settings.hosts}
         hosts.update(_written(place.host) for place in self._places if place.host)
@@ -267,6 +270,11 @@ class HttpManagement:
                 place.path, self._site, mode=0o600
             )
             return port
+        if self._tls is not None:
+            tls: IListeningPort = IReactorSSL(self._reactor).listenSSL(
+                place.port, self._site, self._tls, interface=place.host
+            )
+            return tls
         tcp: IListeningPort = IReactorTCP(self._reactor).listenTCP(
             place.port, self._site, interface=place.host
         )

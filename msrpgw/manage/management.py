@@ -20,6 +20,7 @@ from msrpgw.manage.settings import ManageSettings, read_token
 from msrpgw.manage.sinks.sinks import Sinks
 from msrpgw.manage.statistics import Number, Statistics
 from msrpgw.manage.subscribers import Subscribers
+from msrpgw.manage.tls import tls_options
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.sip.agent import UserAgent
 from msrpgw.timers import Timers
@@ -51,6 +52,11 @@ class Management:
             token = read_token(settings.token_file) if settings.token_file else None
         except ValueError as error:
             raise ConfigError([f"[manage] token_file: {error}"]) from None
+        try:
+            tls = tls_options(settings)
+        except ValueError as error:
+            key, text = error.args
+            raise ConfigError([f"[manage] {key}: {text}"]) from None
         self._hub = hub
         self.subscribers = Subscribers(reactor, timers, EVENTS, self._subscribed)
         self._operator = operator
@@ -69,6 +75,7 @@ class Management:
                     reactor,
                     settings,
                     token,
+                    tls,
                     dispatcher,
                     lambda: exposition(self._numbers, self._histograms()),
                     self.live,

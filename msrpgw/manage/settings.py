@@ -17,6 +17,12 @@ class ManageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     http: tuple[str, ...] = ()
     #: file with the token that HTTP requests must bear; needed off loopback
     token_file: str | None = None
+    #: file with our certificate, and those that vouch for it, for HTTPS on all but paths; PEM
+    certificate: str | None = None
+    #: file with its private key, PEM; none: it is in the certificate's file
+    private_key: str | None = None
+    #: file with who vouches for clients, which then must show a certificate; PEM
+    client_ca: str | None = None
     #: further names that a Host header may have
     hosts: tuple[str, ...] = ()
     #: where to listen for datagrams, on loopback: ``ADDRESS:PORT``
@@ -77,6 +83,21 @@ def read_token(path: str) -> bytes:
     return token
 
 
+def _check_tls(settings: ManageSettings) -> Iterator[tuple[str, str]]:
+    for key in ("private_key", "client_ca"):
+        if settings.certificate is None and getattr(settings, key) is not None:
+            yield key, "has no effect without certificate"
+    if settings.certificate is not None:
+        # Not above: OpenSSL is not needed to show twistd's help.
+        from msrpgw.manage.tls import tls_options
+
+        try:
+            tls_options(settings)
+        except ValueError as error:
+            key, text = error.args
+            yield key, text
+
+
 def find_problems(settings: ManageSettings) -> Iterator[tuple[str, str]]:
     """What can't be configured: each key with what is wrong."""
     off_loopback = []
@@ -93,8 +114,9 @@ def find_problems(settings: ManageSettings) -> Iterator[tuple[str, str]]:
             read_token(settings.token_file)
         except ValueError as error:
             yield "token_file", str(error)
-    elif off_loopback:
-        yield "http", f"{off_loopback[0]!r} is off loopback: that needs token_file"
+    elif off_loopback and settings.client_ca is None:
+        yield "http", f"{off_loopback[0]!r} is off loopback: that needs token_file or client_ca"
+    yield from _check_tls(settings)
     if settings.datagram is not None:
         try:
             place = parse_place(settings.datagram)

@@ -1,5 +1,6 @@
 """OpenSIPS's own clients, unmodified, steer the gateway and hear its events."""
 
+import json
 import os
 import subprocess
 import sys
@@ -116,6 +117,51 @@ class ClientTests(ManagementCase):
             self.assertEqual(heard[0]["params"]["code"], 503)
             await deferToThread(event.unsubscribe)
             self.assertEqual((await self.ask(http, "subscribers_list"))["Events"], [])
+
+
+class CtlTests(ManagementCase):
+    """``msrpgw-ctl``, as an operator types it."""
+
+    async def ctl(self, *arguments: str, status: int = 0) -> Any:
+        """Run it with ``--json``; what it prints."""
+        program = str(Path(sys.executable).with_name("msrpgw-ctl"))
+        command = [program, "--json", "--url", f"http://{HOST}:{self.http}/mi", *arguments]
+        done = await deferToThread(
+            subprocess.run, command, capture_output=True, text=True, timeout=30
+        )
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+
+    async def test_every_command(self) -> None:
+        key = await self.meet()
+        self.assertEqual((await self.ctl("status"))["sessions"]["up"], 1)
+        listed = json.dumps(await self.ctl("sessions", "--state", "up"))
+        self.assertIn(key, listed)
+        self.assertEqual((await self.ctl("show", key))["state"], "up")
+        self.assertIn(key, json.dumps(await self.ctl("keys", key[:6])))
+        stats = await self.ctl("stats", "msrpgw:")
+        self.assertEqual(stats["msrpgw:sessions"], 1)
+        await self.ctl("stats", "--reset", "all")
+        sent = await self.ctl("send", "--from", self.page_uri, "--to", self.bob_uri, "hello")
+        self.assertIn("200", json.dumps(sent))
+        await self.ctl("journal")
+        await self.ctl("journal", "fate", "nobody", status=5)
+        await self.ctl("journal", "retry", "nobody", status=5)
+        await self.ctl("journal", "drop", "nobody", status=5)
+        await self.ctl("mi", "version")
+        await self.ctl("check", "/nowhere", status=6)
+        await self.ctl("end", key)
+        await self.ctl("end", key, status=5)
+        await self.ctl("show", key, status=5)
+        self.assertIn("changed", await self.ctl("reload"))
+        await self.ctl("drain", "--wait")
+        self.assertEqual((await self.ctl("status"))["state"], "draining")
+        for shell in ("bash", "zsh", "fish"):
+            self.assertIn("msrpgw-ctl", await self.ctl("completion", shell))
+
+    async def test_nobody_there(self) -> None:
+        self.http = 1
+        await self.ctl("status", status=3)
 
 
 class CommandLineTests(ManagementCase):

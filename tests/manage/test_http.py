@@ -33,6 +33,7 @@ class HttpCase(SynchronousTestCase):
             self.reactor,
             settings,
             self.token,
+            None,
             Dispatcher([echo]),
             lambda: (b"text/plain; version=0.0.4", b"metric 1\n"),
             lambda: (self.well, {"well": self.well}),

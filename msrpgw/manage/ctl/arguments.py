@@ -140,9 +140,13 @@ def make_parser() -> argparse.ArgumentParser:
     end = command("end", "End sessions, in whatever state they are.")
     end.add_argument("session", type=_utf8, nargs="+", metavar="KEY", help="keys of sessions")
     send = command("send", "Send a text to an MSRP user, as a page user would.")
-    send.add_argument("--from", dest="from_uri", type=_utf8, required=True, metavar="URI")
-    send.add_argument("--to", dest="to_uri", type=_utf8, required=True, metavar="URI")
-    send.add_argument("text", type=_utf8, metavar="TEXT")
+    send.add_argument(
+        "--from", dest="from_uri", type=_utf8, required=True, metavar="URI", help="the page user"
+    )
+    send.add_argument(
+        "--to", dest="to_uri", type=_utf8, required=True, metavar="URI", help="the MSRP user"
+    )
+    send.add_argument("text", type=_utf8, metavar="TEXT", help="the text")
     _add_journal(command("journal", "Messages in the gateway's custody (without an action: list)."))
     events = command("events", "Show events as they come, until Ctrl-C.")
     events.add_argument(
@@ -168,7 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
     check = command("check", "Say what is wrong with a configuration file.")
     check.add_argument("file", type=_utf8, metavar="FILE", help="file on the gateway's host")
     raw = command("mi", "Any command of the management interface; prints the raw result.")
-    raw.add_argument("method", type=_utf8, metavar="METHOD")
+    raw.add_argument("method", type=_utf8, metavar="METHOD", help="name of the command")
     raw.add_argument(
         "params",
         type=_parameter,
@@ -177,9 +181,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="a name that comes again makes a list",
     )
     keys = command("keys", "Print keys of sessions, one a line, as shell completion wants them.")
-    keys.add_argument("prefix", type=_utf8, nargs="?", default="", metavar="PREFIX")
+    keys.add_argument(
+        "prefix", type=_utf8, nargs="?", default="", metavar="PREFIX", help="how they begin"
+    )
     completion = command("completion", "Print a script that makes a shell complete this command.")
-    completion.add_argument("shell", choices=SHELLS)
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
     return parser
 
 
