@@ -43,7 +43,8 @@ from msrpgw.randomness import Randomness
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sources import TrustedSources
 from msrpgw.state import load_key
-from msrpgw.timers import Timers
+from msrpgw.systemd import Notifier
+from msrpgw.timers import Timer, Timers
 from msrpgw.types import JournalContents
 
 _log = Logger()
@@ -151,6 +152,8 @@ class GatewayService(Service):
         program: Reloadable,
         management: ManagementSide,
         sinks: SinksSide,
+        timers: Timers,
+        notifier: Notifier,
     ) -> None:
         self._sip = sip
         self._msrp = msrp
@@ -161,6 +164,9 @@ class GatewayService(Service):
         self._program = program
         self._management = management
         self._sinks = sinks
+        self._timers = timers
+        self._notifier = notifier
+        self._watchdog: Timer | None = None
 
     def startService(self) -> None:
         """Start all, and say what listens where.  Raises StartError, all stopped again."""
@@ -196,16 +202,26 @@ class GatewayService(Service):
                 "the journal is in memory only: messages answered 202 that still wait for their"
                 " receiver are lost when this process ends"
             )
+        self._notifier.tell(READY=1, STATUS="taking requests")
+        self._live()
+
+    def _live(self) -> None:
+        if self._notifier.interval:
+            self._notifier.tell(WATCHDOG=1)
+            self._watchdog = self._timers.call_later(self._notifier.interval, self._live)
 
     def reload(self) -> None:
         """Read the configuration again; what is wrong with it is logged, and changes nothing."""
+        self._notifier.tell(RELOADING=1)
         with contextlib.suppress(ValueError):
             self._program.reload()
+        self._notifier.tell(READY=1)
 
     def stopService(self) -> Deferred[None]:
         """Stop all.  Fires when nothing is left; a step that fails does not stop the next."""
         Service.stopService(self)
         _log.info("msrpgw is stopping: ending all sessions")
+        self._notifier.tell(STOPPING=1, STATUS="ending all sessions")
         return self._stopping()
 
     def _stopping(self) -> Deferred[None]:
@@ -230,6 +246,8 @@ class GatewayService(Service):
                 await stop()
             except Exception:
                 _log.failure("stopping the {room} side failed; going on", room=room)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
 
     def _check_state_directory(self, directory: str) -> None:
         if not os.path.isdir(directory):
@@ -273,11 +291,12 @@ def make_service(
     journal: IJournal | None = None,
     load: Callable[[str | None], Config] | None = None,
     threshold: Threshold | None = None,
+    notifier: Notifier | None = None,
 ) -> GatewayService:
     """Build everything that the configuration asks for.  Nothing listens before the start.
 
     ``journal``: in place of the configuration's.  ``load`` reads the configuration again, or
-    another file; ``threshold`` is that of the log.
+    another file; ``threshold`` is that of the log; ``notifier`` tells the service manager.
     Raises ConfigError for a plugin or template that can't be used.
     """
     random = random or Randomness()
@@ -342,5 +361,15 @@ def make_service(
         seconds=time.monotonic,
     )
     return GatewayService(
-        agent, endpoint, gateway, journal, config, random, program, management, sinks
+        agent,
+        endpoint,
+        gateway,
+        journal,
+        config,
+        random,
+        program,
+        management,
+        sinks,
+        timers,
+        notifier or Notifier({}),
     )

@@ -7,16 +7,23 @@ each socket that was written to in a turn tries once by itself when the turn is 
 usual way only with what the kernel does not take.  What one turn writes to a socket is gathered as
 before, and a message costs a tenth less.
 
-Imports nothing of msrpgw.
+Sockets that somebody opened for us, as systemd does, are taken where they are what is asked for.
+
+Imports nothing of msrpgw but ``systemd``.
 """
 
+import os
+import socket
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IConnector, IListeningPort, IReactorFDSet
-from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory
 from twisted.logger import Logger
 from zope.interface import directlyProvides, providedBy
+
+from msrpgw.systemd import Bound
 
 _log = Logger()
 
@@ -69,10 +76,12 @@ class _Connector(tcp.Connector):
 
 
 class PromptReactor:
-    """Another reactor in all but its TCP sockets."""
+    """Another reactor in all but its TCP sockets, and in that it takes sockets which are open."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, inherited: Mapping[Bound, int]) -> None:
+        """``inherited``: descriptors of open sockets, used in place of new ones."""
         self._reactor = reactor
+        self._inherited = dict(inherited)
         self._written: dict[_Prompt, None] = {}  # in this turn
         self._writing = False
         directlyProvides(self, providedBy(reactor))
@@ -80,21 +89,21 @@ class PromptReactor:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def write_later(self, socket: _Prompt) -> bool:
+    def write_later(self, connection: _Prompt) -> bool:
         """Have a socket write when the turn is over; False if it is."""
         if self._writing:
             return False
         if not self._written:
             self._reactor.callLater(0, self._write_all)
-        self._written[socket] = None
+        self._written[connection] = None
         return True
 
     def _write_all(self) -> None:
         written, self._written = self._written, {}
         self._writing = True
         try:
-            for socket in written:
-                socket.write_now()
+            for each in written:
+                each.write_now()
         finally:
             self._writing = False
 
@@ -102,9 +111,31 @@ class PromptReactor:
         self, port: int, factory: Factory, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         """Listen for connections (IReactorTCP).  Raises CannotListenError."""
+        descriptor = self._inherited.pop((socket.SOCK_STREAM, interface, port), None)
+        if descriptor is not None:
+            adopted: IListeningPort = _Port._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+                self, descriptor, _family(interface), factory
+            )
+            os.close(descriptor)  # the port has its own
+            adopted.startListening()
+            return adopted
         listening = _Port(port, factory, backlog, interface, self)
         listening.startListening()
         return listening
+
+    def listenUDP(
+        self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192
+    ) -> IListeningPort:
+        """Open a UDP socket (IReactorUDP).  Raises CannotListenError."""
+        descriptor = self._inherited.pop((socket.SOCK_DGRAM, interface, port), None)
+        if descriptor is not None:
+            adopted: IListeningPort = self._reactor.adoptDatagramPort(
+                descriptor, _family(interface), protocol, maxPacketSize
+            )
+            os.close(descriptor)
+            return adopted
+        opened: IListeningPort = self._reactor.listenUDP(port, protocol, interface, maxPacketSize)
+        return opened
 
     def connectTCP(
         self,
@@ -120,6 +151,10 @@ class PromptReactor:
         return connector
 
 
-def prompt(reactor: Any) -> Any:
+def _family(interface: str) -> int:
+    return socket.AF_INET6 if ":" in interface else socket.AF_INET
+
+
+def prompt(reactor: Any, inherited: Mapping[Bound, int] | None = None) -> Any:
     """A reactor whose TCP sockets are prompt; the same one where it has no descriptors."""
-    return PromptReactor(reactor) if IReactorFDSet.providedBy(reactor) else reactor
+    return PromptReactor(reactor, inherited or {}) if IReactorFDSet.providedBy(reactor) else reactor

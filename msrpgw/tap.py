@@ -143,8 +143,15 @@ def _build(
 
     from msrpgw.service import make_service
     from msrpgw.sockets import prompt
+    from msrpgw.systemd import Notifier, inherited
 
-    return make_service(config, prompt(reactor), load=load, threshold=threshold)
+    return make_service(
+        config,
+        prompt(reactor, inherited(os.environ)),
+        load=load,
+        threshold=threshold,
+        notifier=Notifier(os.environ),
+    )
 
 
 def _exit_with(problems: Sequence[str]) -> NoReturn:

@@ -1,12 +1,17 @@
 """The wiring: the order of starting and stopping, and what is said when that fails."""
 
+import contextlib
 import errno
 import os
+import shutil
+import socket
+import tempfile
 from collections.abc import Callable
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.logger import formatEvent as format_event
@@ -19,6 +24,8 @@ from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.settings import JournalSettings
 from msrpgw.service import GatewayService, StartError, make_service
 from msrpgw.sip.settings import SipSettings
+from msrpgw.systemd import Notifier
+from msrpgw.timers import Timers
 from msrpgw.types import JournalContents
 
 OPTIONS = (
@@ -219,6 +226,15 @@ class OrderTests(ServiceCase):
         self.rooms = Rooms()
         directory = self.mktemp()
         os.mkdir(directory)
+        self.clock = Clock()
+        # systemd's is listened to by a path that is short enough for a socket.
+        manager = os.path.join(tempfile.mkdtemp(), "notify")
+        self.addCleanup(shutil.rmtree, os.path.dirname(manager))
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        self.manager.bind(manager)
+        self.manager.setblocking(False)
+        self.notifier = Notifier({"NOTIFY_SOCKET": manager, "WATCHDOG_USEC": "20000000"})
         self.service = GatewayService(
             Sip(self.rooms),
             Msrp(self.rooms),
@@ -231,6 +247,8 @@ class OrderTests(ServiceCase):
             Program(self.rooms),
             Management(self.rooms),
             Sinks(self.rooms),
+            Timers(self.clock),
+            self.notifier,
         )
 
     def refuse(self, name: str, error: OSError) -> None:
@@ -286,6 +304,25 @@ class OrderTests(ServiceCase):
         for self.rooms.journal_error in ("", "a bad file"):
             self.service.reload()
         self.assertEqual(self.rooms.calls, ["reload"] * 2)
+
+    def told(self) -> list[str]:
+        """What the service manager was told since the last look."""
+        lines = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lines.append(self.manager.recv(1000).decode().partition("\n")[0])
+        return lines
+
+    def test_service_manager(self) -> None:
+        self.service.startService()
+        self.assertEqual(self.told(), ["READY=1", "WATCHDOG=1"])
+        for _ in range(3):
+            self.clock.advance(10.1)
+        self.assertEqual(self.told(), ["WATCHDOG=1"] * 3)
+        self.service.reload()
+        self.assertEqual(self.told(), ["RELOADING=1", "READY=1"])
+        self.service.stopService()
+        self.assertEqual(self.told(), ["STOPPING=1"])
 
     def test_reopen(self) -> None:
         self.service.reopen()
@@ -371,6 +408,8 @@ class StateDirectoryTests(ServiceCase):
             Program(rooms),
             Management(rooms),
             Sinks(rooms),
+            Timers(Clock()),
+            Notifier({}),
         )
         service.startService()
 

@@ -1,17 +1,21 @@
 """Sockets that write when their turn is over: on socket pairs, with a reactor that only notes."""
 
+import os
 import socket
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer, IReactorFDSet
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from msrpgw.sockets import PromptReactor, _Server, prompt
+from msrpgw.systemd import Bound
 
 
 @implementer(IReactorFDSet)
@@ -70,6 +74,53 @@ class Talker(Protocol):
 
     def resumeProducing(self) -> None:
         self.resumed += 1
+
+
+class InheritedTests(TestCase):
+    """Sockets that were open before us, on the real reactor."""
+
+    timeout = 10
+
+    def inherit(self, kind: int) -> tuple[dict[Bound, int], int]:
+        """An open socket, as `systemd.inherited` gives it, and its port."""
+        opened = socket.socket(socket.AF_INET, kind)
+        opened.setblocking(False)
+        opened.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            opened.listen(5)
+        port = opened.getsockname()[1]
+        return {(kind, "127.0.0.1", port): opened.detach()}, port
+
+    async def test_tcp(self) -> None:
+        inherited, port = self.inherit(socket.SOCK_STREAM)
+        came: Deferred[Any] = Deferred()
+        factory = Factory()
+        factory.buildProtocol = came.callback  # type: ignore[method-assign]
+        listening = prompt(reactor, inherited).listenTCP(port, factory, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        self.assertEqual(listening.getHost().port, port)
+        with socket.create_connection(("127.0.0.1", port)):
+            await came
+
+    async def test_udp(self) -> None:
+        inherited, port = self.inherit(socket.SOCK_DGRAM)
+        came: Deferred[Any] = Deferred()
+        protocol = DatagramProtocol()
+        protocol.datagramReceived = lambda data, addr: came.callback(data)  # type: ignore[method-assign]
+        listening = prompt(reactor, inherited).listenUDP(port, protocol, "127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.sendto(b"hello", ("127.0.0.1", port))
+        self.assertEqual(await came, b"hello")
+
+    async def test_another_place(self) -> None:
+        """What was not asked for is left alone, and what was asked for is opened."""
+        inherited, port = self.inherit(socket.SOCK_STREAM)
+        (descriptor,) = inherited.values()
+        self.addCleanup(os.close, descriptor)
+        listening = prompt(reactor, inherited).listenTCP(0, Factory(), interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        self.assertNotEqual(listening.getHost().port, port)
 
 
 class TurnTests(SynchronousTestCase):
