@@ -37,6 +37,24 @@ class Notifier:
                 channel.sendto(text.encode(), self._path)
 
 
+def first_environment() -> dict[str, str]:
+    """The environment that this process began with; empty where there is no Linux /proc.
+
+    Twisted's parser of ``systemd:`` endpoints takes ``LISTEN_FDS`` out of ``os.environ`` when
+    twistd looks for its plugins.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = file.read().split(b"\0")
+    except OSError:
+        return {}
+    return {
+        os.fsdecode(name): os.fsdecode(value)
+        for name, equals, value in (pair.partition(b"=") for pair in pairs)
+        if equals
+    }
+
+
 def inherited(environment: MutableMapping[str, str]) -> dict[Bound, int]:
     """Descriptors of sockets that systemd opened for us (sd_listen_fds(3)), by what they are."""
     found: dict[Bound, int] = {}

@@ -143,11 +143,11 @@ def _build(
 
     from msrpgw.service import make_service
     from msrpgw.sockets import prompt
-    from msrpgw.systemd import Notifier, inherited
+    from msrpgw.systemd import Notifier, first_environment, inherited
 
     return make_service(
         config,
-        prompt(reactor, inherited(os.environ)),
+        prompt(reactor, inherited(first_environment())),
         load=load,
         threshold=threshold,
         notifier=Notifier(os.environ),
