@@ -4,7 +4,8 @@ Views are plain values that can be written as JSON; ages are seconds.
 """
 
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -24,6 +25,9 @@ from msrpgw.types import Direction, Message, Parties, Refusal, RequestFacts, Rou
 #: most rows of one answer
 MAX_ROWS = 1000
 
+#: seconds after which the next page of a listing looks at all sessions again
+LISTING_TIME = 10.0
+
 
 class Unknown(Exception):
     """There is no such thing."""
@@ -33,18 +37,14 @@ class NotNow(Exception):
     """There is, but it can't be done in its state; the text says why."""
 
 
-def page(keys: Iterable[str], after: str | None, limit: int) -> Iterator[str]:
-    """The keys that follow ``after``, in order, at most ``limit`` of them."""
-    following = sorted(key for key in keys if after is None or key > after)
-    return islice(following, limit)
-
-
 class Operator:
     """The gateway's sessions and messages, for management.  One for the gateway."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._now = gateway.timers.seconds
+        self._keys: list[str] = []  # of the sessions there were at ``_listed``, in order
+        self._listed = float("-inf")
 
     # The whole
 
@@ -159,15 +159,24 @@ class Operator:
     def sessions(
         self, after: str | None = None, limit: int = MAX_ROWS, key: str = "*", state: str = ""
     ) -> list[GatewaySession]:
-        """Sessions in the order of their keys.  ``key``: a pattern with ``*`` and ``?``."""
-        sessions = self._gateway.sessions
-        keys = (
-            each
-            for each, session in sessions.items()
+        """Sessions in the order of their keys.  ``key``: a pattern with ``*`` and ``?``.
+
+        A listing shows those that there were when its first page was asked for, if they are still
+        there; to put 10,000 keys in order for each page would keep messages waiting.
+        """
+        now = self._now()
+        if after is None or now - self._listed > LISTING_TIME:
+            self._keys, self._listed = sorted(self._gateway.sessions), now
+        start = 0 if after is None else bisect_right(self._keys, after)
+        get = self._gateway.sessions.get
+        found = (
+            session
+            for each in islice(self._keys, start, None)
             if (key == "*" or fnmatch.fnmatchcase(each, key))
+            and (session := get(each)) is not None
             and (not state or session.state.value == state)
         )
-        return [sessions[each] for each in page(keys, after, limit)]
+        return list(islice(found, limit))
 
     def session(self, key: str) -> GatewaySession:
         """A session by its key.  Raises Unknown."""

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from msrpgw import __version__
-from msrpgw.gateway.operator import MAX_ROWS
+from msrpgw.gateway.operator import LISTING_TIME, MAX_ROWS
 from msrpgw.manage.rpc import INVALID_PARAMS
 from tests.gateway.wire import WireMsrp
 from tests.manage.support import CommandsCase
@@ -52,6 +52,15 @@ class SessionsTests(CommandsCase):
             if after is None:
                 break
         self.assertEqual(found, sorted(self.town.gateway.sessions))
+        late = WireMsrp(self.town, "u98", "192.0.3.98")
+        late.call(self.alice.uri)
+        gone = found.pop()
+        self.ask("msrp_gw_end_session", gone)
+        rows = self.ask("msrp_gw_list_sessions", after=found[-2])
+        self.assertEqual([row["key"] for row in rows], found[-1:], "as when it began")
+        self.town.run(LISTING_TIME + 1)
+        rows = self.ask("msrp_gw_list_sessions", after=found[-2])
+        self.assertEqual([row["key"] for row in rows][1], f"{late.uri}:{self.alice.uri}")
         rows = self.ask("msrp_gw_list_sessions", limit=3, after=found[4])
         self.assertEqual([row["key"] for row in rows], found[5:8])
         answer = self.ask("msrpgw:list_sessions", pattern="*u0[12]*", state="up")

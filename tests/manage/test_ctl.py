@@ -56,8 +56,8 @@ class SessionTests(CtlCase):
         self.answers["msrpgw:list_sessions"] = pages(2500)
         self.assertEqual(len(self.ok("sessions", "--all").splitlines()), 2501)
         asked = [params for _, params in self.gateway.asked]
-        limits = [{"limit": 1000, "after": f"key0{last}"} for last in ("0999", "1999")]
-        self.assertEqual(asked, [{"limit": 1000}, *limits])
+        limits = [{"limit": 250, "after": f"key{last:05}"} for last in range(249, 2499, 250)]
+        self.assertEqual(asked, [{"limit": 250}, *limits])
         self.ok("sessions", "--json", "--limit", "1200")
         result = json.loads(self.out.getvalue())
         self.assertEqual((len(result["Sessions"]), result["next"]), (1200, "key01199"))

@@ -20,7 +20,7 @@ from msrpgw.manage.ctl.events import LiveEvents
 from msrpgw.manage.ctl.exits import BadAnswer, CtlError, Exit, Refused
 
 #: most rows that one request asks for
-PAGE = 1000
+PAGE = 250
 #: most keys that a shell is offered
 MAX_KEYS = 200
 #: seconds between two looks at what is still on its way
