@@ -23,7 +23,7 @@ from zope.interface import implementer
 from msrpgw.errors import ConfigError, SipError
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import Target
-from msrpgw.sip.uri import SipUri, Uri, parse_uri
+from msrpgw.sip.uri import SipUri, Uri, is_secure, parse_uri
 from msrpgw.timers import Timer, Timers
 
 _log = Logger()
@@ -187,6 +187,20 @@ class Locator:
             if look_up.timer is not None:
                 look_up.timer.cancel()
         self._pending.clear()
+
+
+def goes_over_tls(ruri: str, settings: SipSettings) -> bool:
+    """Whether a request outside a dialog goes over TLS; False for what is no URI."""
+    listen = [text.lower() for text in settings.listen]
+    try:
+        hop = parse_uri(settings.outbound_proxy or ruri)
+    except SipError:
+        return False
+    if not isinstance(hop, SipUri) or not any(one.startswith("tls:") for one in listen):
+        return False
+    if is_secure(ruri) or hop.scheme == "sips" or hop.transport == "tls":
+        return True
+    return hop.transport is None and all(one.startswith("tls:") for one in listen)
 
 
 def _target(transport: str, address: str, uri: Uri) -> Target:

@@ -22,6 +22,9 @@ _VERIFICATION = {
     26: "the certificate is not for this purpose (extendedKeyUsage)",
 }
 
+#: those that are about dates
+OUTDATED = frozenset({9, 10})
+
 #: parts of OpenSSL's reasons, the first that fits counts
 _REASONS = (
     ("peer did not return a certificate", "no client certificate"),

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.message import Response
 from msrpgw.sip.transaction import ServerTransaction
-from msrpgw.tls.contexts import Tls
+from msrpgw.tls.contexts import Tls, _Contexts, _make_contexts
 from msrpgw.tls.settings import TlsSettings
 from tests.network import FakeTcp
 from tests.sip.transport_cases import PeerFactory
@@ -197,8 +198,6 @@ class RefusedTests(SecureTestCase):
         expired = issue("b.example", issuer=CA, expired=True)
         own = old._contexts.certificates.own[0]
         own.chain, own.key = [expired.certificate], expired.key
-        from msrpgw.tls.contexts import _Contexts, _make_contexts
-
         made = _make_contexts(old.settings, old._contexts.certificates, "")
         old.use(old.settings, _Contexts(old._contexts.certificates, made))
         self.make(B, old)
@@ -266,8 +265,6 @@ class RefusedTests(SecureTestCase):
         a = self.make(A, self.tls(issue("a.example", issuer=CA)))
         tls = self.tls(issue("b.example", issuer=CA), min_version="1.3")
         self.make(B, tls)
-        from OpenSSL import SSL
-
         contexts = self.agents[0].transports._secure._handshakes._tls._contexts.by_role  # type: ignore[union-attr]
         contexts["SIP client"].set_max_proto_version(SSL.TLS1_2_VERSION)
         self.assertRefused(
