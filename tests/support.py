@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 from tests.network import Datagram, FakeTcp, Host, Network, lose, lose_every, lose_none
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Datagram",
     "FakeTcp",
     "Host",
+    "LogLines",
     "Network",
     "check_no_timers",
     "lose",
@@ -25,6 +28,20 @@ __all__ = [
     "lose_none",
     "make_agent",
 ]
+
+
+class LogLines:
+    """What is logged under a namespace, as it is written."""
+
+    def __init__(self, test: SynchronousTestCase, namespace: str) -> None:
+        self._namespace = namespace
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self._observe)
+        test.addCleanup(globalLogPublisher.removeObserver, self._observe)
+
+    def _observe(self, event: LogEvent) -> None:
+        if str(event.get("log_namespace", "")).startswith(self._namespace):
+            self.lines.append(formatEvent(event))
 
 
 class CountingRandom:
@@ -60,14 +77,20 @@ def make_agent(
     *,
     allow_source: Callable[[str], bool] = lambda address: True,
     life: int = 1,
+    tls: Tls | None = None,
     **settings: Any,
 ) -> UserAgent:
     """A user agent on the network, started: UDP and TCP unless ``listen`` says otherwise.
 
+    With ``tls`` it listens on port 5061, too.
+
     ``life``: which of several processes one after the other it is.
     """
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    settings.setdefault("listen", (f"udp:{where}", f"tcp:{where}"))
+    listen: tuple[str, ...] = (f"udp:{where}", f"tcp:{where}")
+    if tls is not None:
+        listen += (f"tls:{where.removesuffix(str(port))}5061",)
+    settings.setdefault("listen", listen)
     host = network.host(address)
     agent = UserAgent(
         host,
@@ -75,6 +98,7 @@ def make_agent(
         SipSettings(**settings),
         CountingRandom(f"{address}:{port}/{life}"),
         allow_source=allow_source,
+        tls=tls,
     )
     agent.start()
     return agent

@@ -15,10 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from msrpgw.complaints import Complaints
 from msrpgw.errors import RenderError, SipError
 from msrpgw.sip.client import ClientRequest, OnResponse
 from msrpgw.sip.client_transaction import SendFailure
-from msrpgw.sip.counters import Complaints, SipCounters
+from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
@@ -32,9 +33,10 @@ from msrpgw.sip.transaction import (
     ServerTransaction,
     Transactions,
 )
-from msrpgw.sip.transport import Target, Transports, bracketed
-from msrpgw.sip.uri import SipUri, Uri
+from msrpgw.sip.transport import Target, Transports
+from msrpgw.sip.uri import SipUri, Uri, is_secure
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 
 __all__ = ["ClientRequest", "DialogOwner", "SipCounters", "UserAgent"]
 
@@ -77,8 +79,11 @@ class UserAgent:
         random: Callable[[int], bytes],
         *,
         allow_source: Callable[[str], bool],
+        tls: Tls | None = None,
     ) -> None:
         """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
+
+        ``tls``: needed if ``settings`` listen on TLS.
 
         Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
         """
@@ -98,10 +103,11 @@ class UserAgent:
             self._message_received,
             counters=self.counters,
             on_undeliverable=self._undeliverable,
+            tls=tls,
         )
         self._locator = Locator(reactor, timers, settings)
         self._allow_source = allow_source
-        self._complaints = Complaints(timers)
+        self._complaints = Complaints(timers, "msrpgw.sip")
         self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
         self._dialogs: dict[DialogId, DialogOwner] = {}
         self._server = ("Server", settings.user_agent)
@@ -187,11 +193,12 @@ class UserAgent:
             client.start([target])
             return client
         hop = self._next_hop(request)
-        targets = self._locator.locate_now(hop)
+        secure = is_secure(request.uri)
+        targets = self._locator.locate_now(hop, secure=secure)
         if targets is not None:
             client.start(targets)
         else:
-            self._locator.locate(hop, client.located)
+            self._locator.locate(hop, client.located, secure=secure)
         return client
 
     def send_ack(self, ack: Request) -> None:
@@ -215,7 +222,7 @@ class UserAgent:
                 data = ack.render()
             self.transports.send(data, target, None)
 
-        self._locator.locate(hop, located)
+        self._locator.locate(hop, located, secure=is_secure(ack.uri))
 
     def _complete(self, request: Request) -> None:
         headers = request.headers
@@ -276,14 +283,15 @@ class UserAgent:
         """A branch for Via, never used before (§8.1.1.7)."""
         return "z9hG4bK" + self.random(12).hex()
 
-    def contact_uri(self, transport: str = "UDP", towards: str = "") -> str:
+    def contact_uri(
+        self, transport: str = "UDP", towards: str = "", *, secure: bool = False
+    ) -> str:
         """A URI for Contact: where requests reach us over this transport.
 
         ``towards``: address of the peer, which matters when we listen on several addresses.
+        ``secure``: a ``sips:`` URI, as it must be if the request has one (§8.1.1.8, §12.1.1).
         """
-        host, port = self.transports.contact_address(transport, towards)
-        suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
-        return f"sip:{bracketed(host)}:{port}{suffix}"
+        return self.transports.contact_uri(transport, towards, secure)
 
     # Answering
 
@@ -445,7 +453,7 @@ class UserAgent:
     def _remove_own_route(self, request: Request) -> None:
         """Clients that have us as outbound proxy say so in a Route (§16.4)."""
         first = request.routes[0].uri
-        if not isinstance(first, SipUri) or not self.transports.is_local(first.host, first.port):
+        if not isinstance(first, SipUri) or not self.transports.is_local(first):
             return
         line = request.headers.get_all("Route")[0]
         rest = split_list(line)[1:]

@@ -85,6 +85,9 @@ class Locator:
         listen = [text.lower() for text in settings.listen]
         #: §4.1 of RFC 3263: our own preference where the URI names no transport
         self._preferred = "UDP" if any(one.startswith("udp:") for one in listen) else "TCP"
+        if all(one.startswith("tls:") for one in listen):
+            self._preferred = "TLS"
+        self._secure = any(one.startswith("tls:") for one in listen)
         self._types: list[type[IAddress]] = []
         if any("[" not in one for one in listen):
             self._types.append(IPv4Address)
@@ -94,50 +97,55 @@ class Locator:
         self._known: dict[str, tuple[float, list[str]]] = {}  # until when, and the addresses
         self._pending: dict[str, _LookUp] = {}
 
-    def locate_now(self, uri: Uri) -> list[Target] | None:
+    def locate_now(self, uri: Uri, *, secure: bool = False) -> list[Target] | None:
         """The targets of a URI, best first, if no look-up is needed; else None.
 
+        ``secure``: TLS or nothing, as if it were a ``sips:`` URI (RFC 3261 §8.1.2).
         Empty for what we can't reach: a transport that we don't have, a URI without a host.
         """
-        found = self._literals.get(uri.text)
+        found = None if secure else self._literals.get(uri.text)
         if found is not None:
             return [found]
-        transport = self._transport(uri)
+        transport = self._transport(uri, secure)
         if transport is None:
             return []
         host = _host(uri)
         address = _literal(host)
         if address:
-            if len(self._literals) >= _NAMES:
-                self._literals.clear()
-            found = self._literals[uri.text] = Target(transport, address, uri.port or 5060)
+            found = _target(transport, address, uri)
+            if not secure:
+                if len(self._literals) >= _NAMES:
+                    self._literals.clear()
+                self._literals[uri.text] = found
             return [found]
         known = self._known.get(host)
         if known is not None and known[0] > self._timers.seconds():
-            return [Target(transport, one, uri.port or 5060) for one in known[1]]
+            return [_target(transport, one, uri) for one in known[1]]
         return None
 
-    def locate(self, uri: Uri, on_targets: OnTargets) -> None:
+    def locate(self, uri: Uri, on_targets: OnTargets, *, secure: bool = False) -> None:
         """Find the targets of a URI, best first; possibly at once.
 
         ``on_targets`` is called exactly once, with an empty list when there are none.
         """
-        found = self.locate_now(uri)
-        transport = self._transport(uri)
+        found = self.locate_now(uri, secure=secure)
+        transport = self._transport(uri, secure)
         if found is not None or transport is None:
             on_targets(found or [])
             return
-        port = uri.port or 5060
 
         def resolved(addresses: list[str]) -> None:
-            on_targets([Target(transport, address, port) for address in addresses])
+            on_targets([_target(transport, address, uri) for address in addresses])
 
         self._resolve(_host(uri), resolved)
 
-    def _transport(self, uri: Uri) -> str | None:
-        if not isinstance(uri, SipUri) or uri.scheme != "sip":
-            return None  # sips wants TLS, which we don't have
+    def _transport(self, uri: Uri, secure: bool) -> str | None:
+        if not isinstance(uri, SipUri):
+            return None
         wanted = uri.transport
+        if secure or uri.scheme == "sips" or wanted == "tls":
+            # RFC 3261 §26.2.2: sips is TLS, and what can't be TLS is no way at all.
+            return "TLS" if self._secure and wanted in (None, "tcp", "tls") else None
         if wanted is None:
             return self._preferred
         return wanted.upper() if wanted in ("udp", "tcp") else None
@@ -179,6 +187,14 @@ class Locator:
             if look_up.timer is not None:
                 look_up.timer.cancel()
         self._pending.clear()
+
+
+def _target(transport: str, address: str, uri: Uri) -> Target:
+    if transport != "TLS":
+        return Target(transport, address, uri.port or 5060)
+    # RFC 5922 §7.3: the name to be proven is the URI's own, wherever it leads.
+    host = uri.host.strip("[]").lower()
+    return Target(transport, address, uri.port or 5061, name=_literal(host) or host)
 
 
 def _host(uri: Uri) -> str:
