@@ -182,7 +182,7 @@ def listen_udp(
         if isinstance(reactor, PromptReactor):
             inherited = reactor.inherited(socket.SOCK_DGRAM, interface, port)
             if inherited is not None:
-                made._preexistingSocket = made.with_errors(inherited)
+                made._preexistingSocket = made.with_errors(inherited)  # type: ignore[assignment]
         made.startListening()  # type: ignore[no-untyped-call]
         return made
     return IReactorUDP(reactor).listenUDP(port, protocol, interface, MAX_DATAGRAM)
