@@ -43,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True):
     host: str  #: of the first URI in the peer's path
     #: of the SDP, those that count: the certificate must have one of them, if there are any
     fingerprints: tuple[Fingerprint, ...] = ()
+    promised: bool = False  #: whether the SDP had any, even if none counts
     enough: bool = False  #: whether having it makes up for an unknown authority and another name
     remark: str = ""  #: for the log: why fingerprints don't count, or not for everything
 
@@ -59,12 +60,14 @@ def make_wanted(peer: Negotiated, protected: bool, settings: TlsSettings) -> Wan
     found = usable(peer.fingerprints, sha1=settings.sha1_fingerprints)
     if not found:
         hashes = ", ".join(sorted({each.hash for each in peer.fingerprints}))
-        return Wanted(host, remark=f"no fingerprint counts, the SDP has {hashes or 'none'}")
+        remark = f"no fingerprint counts, the SDP has {hashes or 'none'}"
+        return Wanted(host, promised=bool(peer.fingerprints), remark=remark)
     if settings.self_signed == "always" or (settings.self_signed == "protected" and protected):
-        return Wanted(host, found, enough=True)
+        return Wanted(host, found, promised=True, enough=True)
     if settings.self_signed == "never":
-        return Wanted(host, found, remark="[tls] self_signed is never")
-    return Wanted(host, found, remark="its fingerprint came over SIP in plain text")
+        return Wanted(host, found, promised=True, remark="[tls] self_signed is never")
+    remark = "its fingerprint came over SIP in plain text"
+    return Wanted(host, found, promised=True, remark=remark)
 
 
 def judge(evidence: Evidence, wanted: Wanted) -> None:
@@ -74,7 +77,7 @@ def judge(evidence: Evidence, wanted: Wanted) -> None:
     (§5.4), unless its SDP promised one.
     """
     if not evidence.der:
-        if wanted.fingerprints:
+        if wanted.promised:
             raise Untrusted("no client certificate", "its SDP has the fingerprint of one")
         return
     if evidence.outdated:

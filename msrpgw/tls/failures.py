@@ -17,7 +17,6 @@ _VERIFICATION = {
     20: "the certificate is of an unknown authority",
     21: "the certificate is of an unknown authority",
     22: "the certificate's chain is too long",
-    23: "the certificate was revoked",
     24: "the certificate is signed by one that is no authority",
     26: "the certificate is not for this purpose (extendedKeyUsage)",
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.errors import NotAcceptable
@@ -186,6 +187,55 @@ class FingerprintTests(SecureTestCase):
         one, two = self.pair(tls={"self_signed": "never"})
         self.negotiate(one, two)
         self.assertNothing(one, two, "unknown authority (self-signed)", "self_signed is never")
+
+    def test_a_certificate_that_was_promised(self) -> None:
+        """RFC 4572 §6.2: also whoever connects must show it."""
+        one, two = self.pair(issue(ips=(A,), issuer=CA), issue(ips=(B,), issuer=CA))
+        assert one.endpoint.secure is not None
+        one.endpoint.secure._tls._contexts.by_role["MSRPS client"] = SSL.Context(SSL.TLS_METHOD)
+        self.negotiate(one, two)
+        self.assertNothing(one, two, "no client certificate, from 10.0.0.1: MSRPS server")
+
+    def test_a_certificate_that_was_not(self) -> None:
+        """§5.4: then the URI, which nobody else was told, says who it is; unless we want one."""
+        for required in (False, True):
+            one, two = self.pair(
+                issue(ips=(A,), issuer=CA),
+                issue(ips=(B,), issuer=CA),
+                tls={"require_client_certificate": required},
+            )
+            assert one.endpoint.secure is not None
+            bare = SSL.Context(SSL.TLS_METHOD)
+            one.endpoint.secure._tls._contexts.by_role["MSRPS client"] = bare
+            self.negotiate(one, two, change=without_fingerprint, setup=b"active")
+            if required:
+                self.assertNothing(one, two, "no client certificate, from 10.0.0.1: MSRPS server")
+            else:
+                self.assertTalk(one, two)
+                self.finish()
+            self.setUp()
+
+    def test_a_connection_that_comes_before_the_answer(self) -> None:
+        """RFC 4572 §6.2: nothing that it brings counts until the SDP is there."""
+        for right in (True, False):
+            one, two = self.pair()
+            offer = one.session.offer(True)
+            answer = two.session.answer(offer.replace(b"actpass", b"passive"), True)
+            if not right:
+                answer = forge(two, issue().fingerprint.render().encode(), answer)
+            two.session.start()
+            two.listener.send(two.session, b"early")
+            self.network.run()
+            self.assertEqual(one.listener.bodies, [])
+            one.session.apply_answer(answer.replace(b"a=setup:passive", b"a=setup:active"), True)
+            one.session.start()
+            self.network.run()
+            if right:
+                self.assertEqual(one.listener.bodies, [b"early"])
+                self.finish()
+            else:
+                self.assertNothing(one, two, "the certificate has another fingerprint")
+            self.setUp()
 
     def test_expired(self) -> None:
         """No fingerprint mends that."""

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpgw.sip.locate import Locator
+from msrpgw.sip.locate import Locator, goes_over_tls
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.transport import Target
 from msrpgw.sip.uri import parse_uri
@@ -178,3 +178,26 @@ class LocatorTests(SynchronousTestCase):
         for number in range(1100):
             self.locate(f"sip:n{number}.example")
         self.assertLessEqual(len(self.locator._known), 1024)
+
+
+class TlsTests(SynchronousTestCase):
+    """What goes over TLS is known before it is sent: it decides what SDP offers."""
+
+    def test_first_hop(self) -> None:
+        tls, udp = "tls:10.0.0.1:5061", "udp:10.0.0.1:5060"
+        for uri, proxy, listen, wanted in (
+            ("sips:bob@b.example", None, (udp, tls), True),
+            ("sip:bob@b.example;transport=TLS", None, (udp, tls), True),
+            ("sip:bob@b.example", None, (udp, tls), False),
+            ("sip:bob@b.example", None, (tls,), True),
+            ("sip:bob@b.example;transport=tcp", None, (tls,), False),
+            ("sips:bob@b.example", None, (udp,), False),
+            ("sip:bob@b.example", "sips:p.example;lr", (udp, tls), True),
+            ("sip:bob@b.example", "sip:p.example;lr;transport=tls", (udp, tls), True),
+            ("sips:bob@b.example", "sip:p.example;lr", (udp, tls), True),
+            ("sip:bob@b.example;transport=tls", "sip:p.example;lr", (udp, tls), False),
+            ("tel:+1", None, (udp, tls), False),
+            ("sip:", None, (udp, tls), False),
+        ):
+            settings = SipSettings(listen=listen, outbound_proxy=proxy)
+            self.assertEqual(goes_over_tls(uri, settings), wanted, (uri, proxy, listen))
