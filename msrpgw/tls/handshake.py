@@ -89,7 +89,12 @@ class Handshake(Protocol):
             return
         tls = self.transport
         try:
-            protocol = self._admit(evidence_of(tls.getHandle()))
+            evidence = evidence_of(tls.getHandle())
+        except Exception:  # of a certificate that OpenSSL can read, and cryptography can't
+            self._fail("the certificate can't be read", "")
+            return
+        try:
+            protocol = self._admit(evidence)
         except Untrusted as error:
             self._fail(error.reason, error.detail)
             return

@@ -467,6 +467,17 @@ class ConnectionTests(SecureTestCase):
         self.assertIn("the handshake took too long, from 10.0.0.3", "\n".join(self.log.lines))
         self.finish()
 
+    def test_long_messages(self) -> None:
+        one, two = self.pair()
+        self.negotiate(one, two)
+        body = bytes(range(256)) * 4000
+        one.listener.send(one.session, body)
+        two.listener.send(two.session, body[::-1], "out2")
+        self.network.run(5)
+        self.assertEqual((one.listener.bodies, two.listener.bodies), ([body[::-1]], [body]))
+        self.assertEqual([each[1].status for each in one.listener.results], [200])
+        self.finish()
+
     def test_close_in_the_middle(self) -> None:
         one, two = self.pair()
         self.network.delay = 0.2
