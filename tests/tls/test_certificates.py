@@ -1,14 +1,16 @@
 """Our own certificates: what is wrong with files is said before anything listens."""
 
 import datetime
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.config import load
 from msrpgw.errors import ConfigError
-from msrpgw.tls.contexts import find_problems
+from msrpgw.tls.contexts import Tls, find_problems
 from msrpgw.tls.settings import TlsSettings
+from tests.support import LogLines
 from tests.tls.authority import CA, NOW, issue
 
 
@@ -78,6 +80,17 @@ class ProblemTests(SynchronousTestCase):
             caught.exception.problems,
             [f"{path}: [tls] certificate: 'nowhere': No such file or directory"],
         )
+
+    def test_the_end_is_near(self) -> None:
+        """Said at the start, two weeks before."""
+        until = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
+        path = issue("a.example").write(self.mktemp())
+        for days, lines in ((20, 1), (13, 2)):
+            log = LogLines(self, "msrpgw.tls")
+            now = (until - datetime.timedelta(days=days, hours=1)).timestamp()
+            Tls(TlsSettings(certificate=(path,)), now=partial(float, now))
+            self.assertEqual(len(log.lines), lines)
+        self.assertIn("ends in 13 days: renew it, then reload", log.lines[0])
 
     def test_dates_are_those_of_today(self) -> None:
         today = datetime.datetime.now(datetime.UTC)
