@@ -81,6 +81,17 @@ class ProblemTests(SynchronousTestCase):
             [f"{path}: [tls] certificate: 'nowhere': No such file or directory"],
         )
 
+    def test_the_one_for_msrps(self) -> None:
+        """Its fingerprint is promised, so all MSRPS connections show it."""
+        made = [issue(name) for name in ("a.example", "b.example", "*.example")]
+        files = tuple(each.write(self.mktemp()) for each in made)
+        for host, index in (("b.example", 1), ("B.Example", 1), ("c.example", 0), ("", 0)):
+            tls = Tls(TlsSettings(certificate=files), host=host, now=NOW.timestamp)
+            own = tls.msrps_certificate
+            assert own is not None
+            self.assertEqual(own.fingerprint, made[index].fingerprint, host)
+        self.assertIsNone(Tls(TlsSettings(), now=NOW.timestamp).msrps_certificate)
+
     def test_the_end_is_near(self) -> None:
         """Said at the start, two weeks before."""
         until = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
