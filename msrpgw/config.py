@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from msrpgw import checks
+from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.settings import (
     DeliverySettings,
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     events: EventSettings = EventSettings()
     records: RecordSettings = RecordSettings()
     security: SecuritySettings = SecuritySettings()
+    dns: DnsSettings = DnsSettings()
     state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
 
@@ -160,6 +162,7 @@ class _Loading:
             config.events,
             config.records,
             config.security,
+            config.dns,
             given,
         ):
             if self._bad.isdisjoint({(problem.table, problem.key), *problem.depends_on}):

@@ -15,16 +15,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from msrpgw.dns.resolver import Resolver
+from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import RenderError, SipError
-from msrpgw.sip.client import ClientRequest, OnResponse
+from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import Complaints, SipCounters
+from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
-from msrpgw.sip.locate import Locator, parse_proxy
+from msrpgw.sip.locate import Locator
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
+from msrpgw.sip.routing import Router
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.transaction import (
     InviteServerTransaction,
@@ -33,7 +37,7 @@ from msrpgw.sip.transaction import (
     Transactions,
 )
 from msrpgw.sip.transport import Target, Transports, bracketed
-from msrpgw.sip.uri import SipUri, Uri
+from msrpgw.sip.uri import SipUri
 from msrpgw.timers import Timers
 
 __all__ = ["ClientRequest", "DialogOwner", "SipCounters", "UserAgent"]
@@ -77,8 +81,11 @@ class UserAgent:
         random: Callable[[int], bytes],
         *,
         allow_source: Callable[[str], bool],
+        resolver: Resolver | None = None,
     ) -> None:
         """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
+
+        ``resolver`` is its owner's to close; without one the agent has its own.
 
         Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
         """
@@ -99,14 +106,17 @@ class UserAgent:
             counters=self.counters,
             on_undeliverable=self._undeliverable,
         )
-        self._locator = Locator(reactor, timers, settings)
+        self._resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
+        self._owns_resolver = resolver is None
+        self.dead = DeadTargets(timers, settings.blacklist_time)
+        self._locator = Locator(self._resolver, timers, random, settings)
+        self._router = Router(settings, self._locator, self.dead)
         self._allow_source = allow_source
         self._complaints = Complaints(timers)
         self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
         self._dialogs: dict[DialogId, DialogOwner] = {}
         self._server = ("Server", settings.user_agent)
         self._secret = random(16)  # for tags of stateless answers
-        self._proxy = parse_proxy(settings.outbound_proxy)
 
     # Life
 
@@ -118,6 +128,8 @@ class UserAgent:
         """Forget all transactions and close all sockets; fires when they are closed."""
         self.transactions.close()
         self._locator.close()
+        if self._owns_resolver:
+            self._resolver.close()
         return self.transports.stop()
 
     def addresses(self) -> list[str]:
@@ -171,27 +183,26 @@ class UserAgent:
         target: Target | None = None,
         branch: str = "",
         safe: bool = False,
+        on_target: OnTarget | None = None,
     ) -> ClientRequest:
         """Send a request; it is the agent's from now on.
 
         Via, and Max-Forwards and User-Agent where missing, are added.  It goes to ``target``,
-        else to its topmost Route, to the outbound proxy if it is outside of dialogs, or to its
-        request URI.  ``on_response`` is never called before this returns.  ``branch``: of the
-        first attempt's Via; a new one when empty.  ``safe``: what is too large for UDP goes over
-        TCP or not at all.
+        else where ``routing`` says.  ``on_response`` is never called before this returns.
+        ``branch``: of the first attempt's Via; a new one when empty.  ``safe``: what is too large
+        for UDP goes over TCP or not at all.  ``on_target`` hears of each target before it is tried.
         Raises RenderError when a value can't be written, SipSyntaxError for a bad URI.
         """
         self._complete(request)
-        client = ClientRequest(self, request, on_response, branch, safe)
+        client = ClientRequest(self, request, on_response, branch, safe, on_target)
         if target is not None:
             client.start([target])
             return client
-        hop = self._next_hop(request)
-        targets = self._locator.locate_now(hop)
+        targets = self._router.locate_now(request)
         if targets is not None:
             client.start(targets)
         else:
-            self._locator.locate(hop, client.located)
+            self._router.locate(request, client.located)
         return client
 
     def send_ack(self, ack: Request) -> None:
@@ -200,7 +211,6 @@ class UserAgent:
         Raises RenderError and SipSyntaxError as ``request`` does.
         """
         self._complete(ack)
-        hop = self._next_hop(ack)
         branch = self.new_branch()
 
         def located(targets: list[Target]) -> None:
@@ -215,7 +225,7 @@ class UserAgent:
                 data = ack.render()
             self.transports.send(data, target, None)
 
-        self._locator.locate(hop, located)
+        self._router.locate(ack, located)
 
     def _complete(self, request: Request) -> None:
         headers = request.headers
@@ -224,18 +234,6 @@ class UserAgent:
             headers.add("Max-Forwards", "70")
         if "user-agent" not in first:
             headers.add("User-Agent", self.settings.user_agent)
-
-    def _next_hop(self, request: Request) -> Uri:
-        """The URI whose targets get the request (§8.1.2)."""
-        if request.strictly_routed:
-            return request.target
-        if "Route" in request.headers:
-            return request.routes[0].uri
-        if self._proxy is not None and request.to.tag is None:
-            if self._proxy.is_loose_router:
-                request.headers.insert_first("Route", f"<{self._proxy.text}>")
-            return self._proxy
-        return request.target
 
     def new_message(
         self,

@@ -19,6 +19,7 @@ class SipCounters:
     """Plain numbers since the start; whoever shows them reads them here."""
 
     __slots__ = (
+        "fail_overs",
         "malformed",
         "merged",
         "overloaded",
@@ -29,6 +30,7 @@ class SipCounters:
     )
 
     def __init__(self) -> None:
+        self.fail_overs = 0  #: requests of ours that were sent to another target
         self.malformed = 0  #: messages that could not be understood
         self.merged = 0  #: requests answered 482 because they came by two ways
         self.overloaded = 0  #: requests answered 503 for lack of room

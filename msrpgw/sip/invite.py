@@ -24,8 +24,9 @@ from msrpgw.sip.invite_client import ClientInvite
 from msrpgw.sip.invite_server import DIALOG_METHODS, ServerInvite, answer_other, readable_sdp
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.reinvite import ReinviteListener, Reinvites
+from msrpgw.sip.routing import first_hop
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
-from msrpgw.sip.transport import is_address
+from msrpgw.sip.transport import Target, is_address
 from msrpgw.sip.uri import SipUri, parse_uri
 
 _MAX_REDIRECTS = 5
@@ -114,7 +115,7 @@ class InviteUsage:
         try:
             for text in (ruri, from_uri, to_uri):
                 parse_uri(text)
-            hop = parse_uri(agent.settings.outbound_proxy or ruri)
+            hop = first_hop(agent.settings, parse_uri(ruri))
         except SipError as error:
             usage._fail(error.status, error.reason)
             return usage
@@ -230,7 +231,13 @@ class InviteUsage:
         invite = ClientInvite(self._agent, self, Request("INVITE", ruri, fields, self._body))
         self._calling = invite
         left = self._deadline - self._agent.timers.seconds()
-        invite.send(max(left, 0.001) if self._deadline else 0.0)
+        invite.send(max(left, 0.001) if self._deadline else 0.0, self._targeted)
+
+    def _targeted(self, target: Target) -> None:
+        """Name the address that suits the peer's, now that it is known (§8.1.1.8)."""
+        if self._calling is not None:
+            self._contact = self._agent.contact_uri(target.transport, target.host)
+            self._calling.request.headers.replace_first("Contact", f"<{self._contact}>")
 
     def invite_progressed(self, invite: ClientInvite, response: Response) -> None:
         """A provisional response came."""

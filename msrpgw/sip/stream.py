@@ -59,6 +59,10 @@ class Target(NamedTuple):
     port: int
     #: to be tried only when the target before it refused the connection (§18.1.1)
     fallback: bool = False
+    #: TLS: host of the URI, which the certificate must cover (RFC 5922 §7.3); else empty
+    name: str = ""
+    #: value of the Route that goes with it: the proxy that it belongs to; empty: none
+    route: str = ""
 
 
 class Sending:

@@ -322,3 +322,13 @@ def make_sip_uri(user: str, host: str, port: int | None = None, **parameters: st
     if parsed is None:
         raise UriError("Malformed SIP URI")
     return parsed
+
+
+def is_secure(text: str) -> bool:
+    """Whether a URI is a ``sips:`` one, to be reached over TLS on each hop (§26.2.2)."""
+    return text[:5].lower() == "sips:"
+
+
+def default_port(uri: SipUri) -> int:
+    """The port of a URI that names none (§19.1.2)."""
+    return 5061 if uri.scheme == "sips" or uri.transport == "tls" else 5060
