@@ -37,6 +37,8 @@ from msrpgw.sip.routing import parse_domain
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.uri import SipUri, parse_uri
 from msrpgw.sources import SecuritySettings, parse_source
+from msrpgw.tls.contexts import find_problems as find_tls_problems
+from msrpgw.tls.settings import TlsSettings
 
 #: table -> keys that the file or the command line gives
 Given = Mapping[str, Collection[str]]
@@ -55,14 +57,14 @@ class Problem(msgspec.Struct, frozen=True):
 class Listener(msgspec.Struct, frozen=True):
     """An address that something is to listen on."""
 
-    transport: str  #: "udp" or "tcp"
+    transport: str  #: "udp", "tcp" or "tls"
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     port: int  #: 0: the system chooses
 
     def overlaps(self, other: "Listener") -> bool:
         """Whether both can't be had at the same time."""
         return (
-            self.transport == other.transport
+            (self.transport == "udp") == (other.transport == "udp")
             and self.port == other.port != 0
             and self.address.version == other.address.version
             and (
@@ -84,6 +86,7 @@ def find_problems(
     notice: NoticeSettings,
     events: EventSettings,
     records: RecordSettings,
+    tls: TlsSettings,
     security: SecuritySettings,
     dns: DnsSettings,
     given: Given,
@@ -93,6 +96,7 @@ def find_problems(
     msrp_listeners: list[Listener] = []
     yield from _check_listen(sip, sip_listeners)
     yield from _check_sip(sip, sip_listeners)
+    yield from _check_tls(tls, sip_listeners)
     try:
         msrp_listeners.append(parse_listener(msrp.listen, "tcp"))
     except ValueError as error:
@@ -114,12 +118,12 @@ def find_problems(
 
 
 def parse_sip_listener(text: str) -> Listener:
-    """Read ``udp:ADDRESS:PORT`` or ``tcp:ADDRESS:PORT``.  Raises ValueError."""
+    """Read ``udp:ADDRESS:PORT``, the same with tcp or tls.  Raises ValueError."""
     transport, colon, rest = text.partition(":")
-    if transport in ("tls", "ws", "wss"):
-        raise ValueError(f"{text!r}: {transport} is not supported yet, use udp or tcp")
-    if not colon or transport not in ("udp", "tcp"):
-        raise ValueError(f"{text!r} must read udp:ADDRESS:PORT or tcp:ADDRESS:PORT")
+    if transport in ("ws", "wss"):
+        raise ValueError(f"{text!r}: {transport} is not supported yet, use udp, tcp or tls")
+    if not colon or transport not in ("udp", "tcp", "tls"):
+        raise ValueError(f"{text!r} must read udp:ADDRESS:PORT, or the same with tcp or tls")
     return parse_listener(rest, transport)
 
 
@@ -220,14 +224,27 @@ def _refuse_wildcard(text: str, host: str) -> None:
 
 def _check_proxy(text: str, listeners: list[Listener]) -> None:
     uri = _parse_sip_uri(text)
+    wanted = (uri.transport or ("tls" if uri.scheme == "sips" else "udp")).lower()
+    if wanted not in ("udp", "tcp", "tls"):
+        raise ValueError(f"{text!r}: transport {wanted} is not supported, use udp, tcp or tls")
     if uri.scheme == "sips":
-        raise ValueError(f"{text!r}: sips is not supported yet, use sip")
-    wanted = (uri.transport or "udp").lower()
-    if wanted not in ("udp", "tcp"):
-        raise ValueError(f"{text!r}: transport {wanted} is not supported, use udp or tcp")
-    # TCP needs no listener: responses come back over the connection that we make.
-    if wanted == "udp" and listeners and all(each.transport == "tcp" for each in listeners):
-        raise ValueError(f"{text!r} is reached over udp: [sip] listen has no udp")
+        if wanted == "udp":
+            raise ValueError(f"{text!r}: sips never goes over udp")
+        wanted = "tls"
+    # TCP needs no listener: responses come back over the connection that we make.  So do those
+    # of TLS, but a peer's requests would not reach us.
+    if wanted != "tcp" and listeners and all(each.transport != wanted for each in listeners):
+        raise ValueError(f"{text!r} is reached over {wanted}: [sip] listen has no {wanted}")
+
+
+def _check_tls(tls: TlsSettings, sip: list[Listener]) -> Iterator[Problem]:
+    found = find_tls_problems(tls)
+    for key, text in found:
+        yield Problem("tls", key, text)
+    if not tls.certificate and any(each.transport == "tls" for each in sip):
+        yield Problem(
+            "sip", "listen", "has tls, which needs a [tls] certificate", (("tls", "certificate"),)
+        )
 
 
 def _check_ports_apart(sip: list[Listener], msrp: list[Listener]) -> Iterator[Problem]:

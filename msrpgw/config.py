@@ -30,6 +30,7 @@ from msrpgw.manage.sinks.settings import EventSettings, RecordSettings
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sources import SecuritySettings
+from msrpgw.tls.settings import TlsSettings
 
 
 class StateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     notice: NoticeSettings = NoticeSettings()
     events: EventSettings = EventSettings()
     records: RecordSettings = RecordSettings()
+    tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
     dns: DnsSettings = DnsSettings()
     state: StateSettings = StateSettings()
@@ -161,6 +163,7 @@ class _Loading:
             config.notice,
             config.events,
             config.records,
+            config.tls,
             config.security,
             config.dns,
             given,

@@ -17,6 +17,7 @@ from msrpgw.log import Threshold
 from msrpgw.manage.sinks.sinks import Sinks
 from msrpgw.plugins import build_policy
 from msrpgw.sources import TrustedSources
+from msrpgw.tls.contexts import Tls
 
 _log = Logger()
 
@@ -38,8 +39,12 @@ class ProgramControl:
         listeners: Callable[[], dict[str, Any]],
         *,
         now: Callable[[], float],
+        tls: Tls | None = None,
     ) -> None:
-        """``load`` reads the configuration: of a file, or with None the one that we run on."""
+        """``load`` reads the configuration: of a file, or with None the one that we run on.
+
+        ``tls``: None when nothing listens on TLS.
+        """
         self._config = config
         self._load = load
         self._operator = operator
@@ -48,6 +53,7 @@ class ProgramControl:
         self._threshold = threshold
         self._listeners = listeners
         self._now = now
+        self._tls = tls
         self._since = now()
 
     def status(self) -> dict[str, Any]:
@@ -115,6 +121,8 @@ class ProgramControl:
         use_sinks = None
         if tables & {"events", "records"}:
             use_sinks = self._sinks.prepare(config.events, config.records)
+        # The files may have changed although the table did not.
+        prepared = self._tls.prepare(config.tls) if self._tls is not None else None
         self._operator.configure(
             config.gateway,
             config.delivery,
@@ -125,6 +133,8 @@ class ProgramControl:
         self._trusted.configure(config.security)
         if use_sinks is not None:
             use_sinks()
+        if self._tls is not None and prepared is not None:
+            self._tls.use(config.tls, prepared)
         if "log" in tables:
             self._threshold.level = config.log.level
         fixed = {table: getattr(self._config, table) for table in FIXED if table in TABLES}

@@ -45,6 +45,7 @@ from msrpgw.sources import TrustedSources
 from msrpgw.state import load_key
 from msrpgw.systemd import Notifier
 from msrpgw.timers import Timer, Timers
+from msrpgw.tls.contexts import Tls
 from msrpgw.types import JournalContents
 
 _log = Logger()
@@ -284,6 +285,13 @@ def make_journal(config: Config, reactor: IReactorTCP, timers: Timers) -> IJourn
     return SqliteJournal(file, worker, timers, config.journal, time.time)
 
 
+def make_tls(config: Config) -> Tls | None:
+    """TLS for both sides; None if nothing listens on it.  Raises ConfigError."""
+    if not any(listener.startswith("tls:") for listener in config.sip.listen):
+        return None
+    return Tls(config.tls, now=time.time)
+
+
 def make_service(
     config: Config,
     reactor: IReactorTCP,
@@ -297,13 +305,14 @@ def make_service(
 
     ``journal``: in place of the configuration's.  ``load`` reads the configuration again, or
     another file; ``threshold`` is that of the log; ``notifier`` tells the service manager.
-    Raises ConfigError for a plugin or template that can't be used.
+    Raises ConfigError for a plugin, a template or a certificate that can't be used.
     """
     random = random or Randomness()
     clock = IReactorTime(reactor)
     timers = Timers(clock)
     trusted = TrustedSources(config.security)
-    agent = UserAgent(clock, timers, config.sip, random, allow_source=trusted)
+    tls = make_tls(config)
+    agent = UserAgent(clock, timers, config.sip, random, allow_source=trusted, tls=tls)
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
     endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted)
@@ -346,6 +355,7 @@ def make_service(
         threshold or Threshold(config.log.level),
         lambda: {"sip": agent.addresses(), "msrp": endpoint.address},
         now=time.time,
+        tls=tls,
     )
     management = Management(
         reactor,

@@ -12,14 +12,13 @@ Sockets that somebody opened for us, as systemd does, are taken where they are w
 Imports nothing of msrpgw but ``systemd``.
 """
 
-import os
 import socket
 from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IConnector, IListeningPort, IReactorFDSet
-from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory
+from twisted.internet.protocol import ClientFactory, Factory
 from twisted.logger import Logger
 from zope.interface import directlyProvides, providedBy
 
@@ -111,31 +110,15 @@ class PromptReactor:
         self, port: int, factory: Factory, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         """Listen for connections (IReactorTCP).  Raises CannotListenError."""
-        descriptor = self._inherited.pop((socket.SOCK_STREAM, interface, port), None)
-        if descriptor is not None:
-            adopted: IListeningPort = _Port._fromListeningDescriptor(  # type: ignore[no-untyped-call]
-                self, descriptor, _family(interface), factory
-            )
-            os.close(descriptor)  # the port has its own
-            adopted.startListening()
-            return adopted
         listening = _Port(port, factory, backlog, interface, self)
+        listening._preexistingSocket = self.inherited(socket.SOCK_STREAM, interface, port)
         listening.startListening()
         return listening
 
-    def listenUDP(
-        self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192
-    ) -> IListeningPort:
-        """Open a UDP socket (IReactorUDP).  Raises CannotListenError."""
-        descriptor = self._inherited.pop((socket.SOCK_DGRAM, interface, port), None)
-        if descriptor is not None:
-            adopted: IListeningPort = self._reactor.adoptDatagramPort(
-                descriptor, _family(interface), protocol, maxPacketSize
-            )
-            os.close(descriptor)
-            return adopted
-        opened: IListeningPort = self._reactor.listenUDP(port, protocol, interface, maxPacketSize)
-        return opened
+    def inherited(self, kind: int, interface: str, port: int) -> socket.socket | None:
+        """An open socket for this place, once; None if there is none."""
+        descriptor = self._inherited.pop((kind, interface, port), None)
+        return None if descriptor is None else socket.socket(fileno=descriptor)
 
     def connectTCP(
         self,
@@ -149,10 +132,6 @@ class PromptReactor:
         connector = _Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
-
-
-def _family(interface: str) -> int:
-    return socket.AF_INET6 if ":" in interface else socket.AF_INET
 
 
 def prompt(reactor: Any, inherited: Mapping[Bound, int] | None = None) -> Any:

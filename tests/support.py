@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.dns.resolver import Resolver
@@ -14,6 +15,7 @@ from msrpgw.dns.settings import DnsSettings
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 from tests.network import (
     Datagram,
     FakeTcp,
@@ -30,6 +32,7 @@ __all__ = [
     "Datagram",
     "FakeTcp",
     "Host",
+    "LogLines",
     "NameServersInMemory",
     "Network",
     "check_no_timers",
@@ -39,6 +42,20 @@ __all__ = [
     "make_agent",
     "make_resolver",
 ]
+
+
+class LogLines:
+    """What is logged under a namespace, as it is written."""
+
+    def __init__(self, test: SynchronousTestCase, namespace: str) -> None:
+        self._namespace = namespace
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self._observe)
+        test.addCleanup(globalLogPublisher.removeObserver, self._observe)
+
+    def _observe(self, event: LogEvent) -> None:
+        if str(event.get("log_namespace", "")).startswith(self._namespace):
+            self.lines.append(formatEvent(event))
 
 
 class CountingRandom:
@@ -88,14 +105,20 @@ def make_agent(
     *,
     allow_source: Callable[[str], bool] = lambda address: True,
     life: int = 1,
+    tls: Tls | None = None,
     **settings: Any,
 ) -> UserAgent:
     """A user agent on the network, started: UDP and TCP unless ``listen`` says otherwise.
 
+    With ``tls`` it listens on port 5061, too.
+
     ``life``: which of several processes one after the other it is.
     """
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    settings.setdefault("listen", (f"udp:{where}", f"tcp:{where}"))
+    listen: tuple[str, ...] = (f"udp:{where}", f"tcp:{where}")
+    if tls is not None:
+        listen += (f"tls:{where.removesuffix(str(port))}5061",)
+    settings.setdefault("listen", listen)
     host = network.host(address)
     agent = UserAgent(
         host,
@@ -104,6 +127,7 @@ def make_agent(
         CountingRandom(f"{address}:{port}/{life}"),
         allow_source=allow_source,
         resolver=make_resolver(network, Timers(host)),
+        tls=tls,
     )
     agent.start()
     return agent

@@ -171,8 +171,9 @@ class OneProblemTests(ConfigCase):
 
     def test_bad_listeners(self) -> None:
         for listener, expected in (
-            ("127.0.0.1:5060", "must read udp:ADDRESS:PORT or tcp:ADDRESS:PORT"),
-            ("tls:127.0.0.1:5061", "tls is not supported yet"),
+            ("127.0.0.1:5060", "must read udp:ADDRESS:PORT, or the same with tcp or tls"),
+            ("ws:127.0.0.1:5061", "ws is not supported yet"),
+            ("tls:127.0.0.1:5061", "[sip] listen: has tls, which needs a [tls] certificate"),
             ("udp:localhost:5060", "must read ADDRESS:PORT, with an IP address"),
             ("udp:127.0.0.1", "must read ADDRESS:PORT"),
             ("udp:127.0.0.1:", "'' is no port number"),
@@ -189,8 +190,8 @@ class OneProblemTests(ConfigCase):
     def test_bad_uris(self) -> None:
         for text, expected in (
             ('[sip]\noutbound_proxy = "tel:+1"\n', "outbound_proxy: 'tel:+1' must be a sip: URI"),
-            ('[sip]\noutbound_proxy = "sips:a.b"\n', "sips is not supported yet"),
-            ('[sip]\noutbound_proxy = "sip:a.b;transport=tls"\n', "transport tls is not"),
+            ('[sip]\noutbound_proxy = "sips:a.b;transport=udp"\n', "sips never goes over udp"),
+            ('[sip]\noutbound_proxy = "sip:a.b;transport=ws"\n', "transport ws is not"),
             ('[sip]\noutbound_proxy = "sip:"\n', "[sip] outbound_proxy: "),
             ('[sip]\nadvertised_contact = "gw:x"\n', "[sip] advertised_contact: "),
             ('[sip]\nadvertised_contact = "a@b"\n', "must read HOST or HOST:PORT"),
@@ -269,6 +270,19 @@ class CombinationTests(ConfigCase):
         self.assertProblem(
             '[sip]\nlisten = ["tcp:127.0.0.1:5060"]\noutbound_proxy = "sip:192.0.2.1;lr"\n',
             "is reached over udp: [sip] listen has no udp",
+        )
+
+    def test_tls_proxy_without_a_listener_for_it(self) -> None:
+        for proxy in ("sips:a.b;lr", "sips:a.b;transport=tcp", "sip:a.b;lr;transport=tls"):
+            self.assertProblem(
+                f'[sip]\noutbound_proxy = "{proxy}"\n',
+                "is reached over tls: [sip] listen has no tls",
+            )
+
+    def test_tls_and_tcp_share_no_port(self) -> None:
+        self.assertIn(
+            "[sip] listen: 'tls:127.0.0.1:5060' takes an address that is taken already",
+            self.problems('[sip]\nlisten = ["tcp:127.0.0.1:5060", "tls:127.0.0.1:5060"]\n'),
         )
 
     def test_limits_without_room(self) -> None:

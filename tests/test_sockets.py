@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
+from msrpgw.sip.udp import listen_udp
 from msrpgw.sockets import PromptReactor, _Server, prompt
 from msrpgw.systemd import Bound
 
@@ -107,7 +108,9 @@ class InheritedTests(TestCase):
         came: Deferred[Any] = Deferred()
         protocol = DatagramProtocol()
         protocol.datagramReceived = lambda data, addr: came.callback(data)  # type: ignore[method-assign]
-        listening = prompt(reactor, inherited).listenUDP(port, protocol, "127.0.0.1")
+        listening = listen_udp(
+            prompt(reactor, inherited), port, "127.0.0.1", protocol, lambda data, reason: None
+        )
         self.addCleanup(listening.stopListening)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.sendto(b"hello", ("127.0.0.1", port))

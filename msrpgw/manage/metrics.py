@@ -66,10 +66,12 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
             "SIP messages that were refused or dropped, by reason.",
         )
         for reason in (
+            "failed_handshakes",
             "malformed",
             "merged",
             "overloaded",
             "refused_connections",
+            "refused_handshakes",
             "refused_sources",
             "stray_responses",
             "undeliverable",

@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from msrpgw.manage.readable import encode
+
 _log = Logger()
 
 #: most requests in one batch
@@ -177,25 +179,9 @@ def _error(id_: object, code: int, message: str, data: object = None) -> dict[st
 
 
 def _encode(answer: dict[str, Any] | None) -> bytes | None:
-    if answer is None:
-        return None
-    try:
-        return msgspec.json.encode(answer)
-    except UnicodeEncodeError:  # bytes of a peer that were no UTF-8
-        return msgspec.json.encode(_readable(answer))
+    return encode(answer) if answer is not None else None
 
 
 def _encode_batch(answers: list[dict[str, Any] | None]) -> bytes | None:
-    encoded = [each for each in map(_encode, answers) if each is not None]
+    encoded = [encode(each) for each in answers if each is not None]
     return b"[" + b",".join(encoded) + b"]" if encoded else None
-
-
-def _readable(value: Any) -> Any:
-    """The same with bytes that are no UTF-8 as ``\\xNN``."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if isinstance(value, dict):
-        return {_readable(key): _readable(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_readable(each) for each in value]
-    return value

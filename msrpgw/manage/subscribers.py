@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from msrpgw.interfaces import IEventSink
-from msrpgw.manage.sinks.tally import encode
+from msrpgw.manage.readable import encode
 from msrpgw.timers import Timers
 from msrpgw.types import Event
 

@@ -15,12 +15,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from msrpgw.complaints import Complaints
 from msrpgw.dns.resolver import Resolver
 from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import RenderError, SipError
 from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
-from msrpgw.sip.counters import Complaints, SipCounters
+from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
@@ -36,9 +37,10 @@ from msrpgw.sip.transaction import (
     ServerTransaction,
     Transactions,
 )
-from msrpgw.sip.transport import Target, Transports, bracketed
+from msrpgw.sip.transport import Target, Transports
 from msrpgw.sip.uri import SipUri
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 
 __all__ = ["ClientRequest", "DialogOwner", "SipCounters", "UserAgent"]
 
@@ -82,10 +84,12 @@ class UserAgent:
         *,
         allow_source: Callable[[str], bool],
         resolver: Resolver | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
 
-        ``resolver`` is its owner's to close; without one the agent has its own.
+        ``resolver`` is its owner's to close; without one the agent has its own.  ``tls``: needed
+        if ``settings`` listen on TLS.
 
         Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
         """
@@ -105,6 +109,7 @@ class UserAgent:
             self._message_received,
             counters=self.counters,
             on_undeliverable=self._undeliverable,
+            tls=tls,
         )
         self._resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
         self._owns_resolver = resolver is None
@@ -112,7 +117,7 @@ class UserAgent:
         self._locator = Locator(self._resolver, timers, random, settings)
         self._router = Router(settings, self._locator, self.dead)
         self._allow_source = allow_source
-        self._complaints = Complaints(timers)
+        self._complaints = Complaints(timers, "msrpgw.sip")
         self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
         self._dialogs: dict[DialogId, DialogOwner] = {}
         self._server = ("Server", settings.user_agent)
@@ -274,14 +279,15 @@ class UserAgent:
         """A branch for Via, never used before (§8.1.1.7)."""
         return "z9hG4bK" + self.random(12).hex()
 
-    def contact_uri(self, transport: str = "UDP", towards: str = "") -> str:
+    def contact_uri(
+        self, transport: str = "UDP", towards: str = "", *, secure: bool = False
+    ) -> str:
         """A URI for Contact: where requests reach us over this transport.
 
         ``towards``: address of the peer, which matters when we listen on several addresses.
+        ``secure``: a ``sips:`` URI, as it must be if the request has one (§8.1.1.8, §12.1.1).
         """
-        host, port = self.transports.contact_address(transport, towards)
-        suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
-        return f"sip:{bracketed(host)}:{port}{suffix}"
+        return self.transports.contact_uri(transport, towards, secure)
 
     # Answering
 
@@ -443,7 +449,7 @@ class UserAgent:
     def _remove_own_route(self, request: Request) -> None:
         """Clients that have us as outbound proxy say so in a Route (§16.4)."""
         first = request.routes[0].uri
-        if not isinstance(first, SipUri) or not self.transports.is_local(first.host, first.port):
+        if not isinstance(first, SipUri) or not self.transports.is_local(first):
             return
         line = request.headers.get_all("Route")[0]
         rest = split_list(line)[1:]

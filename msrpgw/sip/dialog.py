@@ -10,7 +10,7 @@ from msrpgw.errors import SipSyntaxError
 from msrpgw.sip.fields import NameAddr, parse_name_addr
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Message, Request, Response
-from msrpgw.sip.uri import SipUri, Uri
+from msrpgw.sip.uri import SipUri, Uri, is_secure
 from msrpgw.types import JournalDialog
 
 
@@ -60,11 +60,12 @@ class Dialog:
         self.id = dialog_id
         self._local = local  # value of From in our requests, tag included
         self._remote = remote  # value of To in our requests, tag included
-        self.remote_target = remote_target  #: URI that requests go to, as received
+        self.secure = secure  #: made with a SIPS request URI
+        #: URI that requests go to; as received, but a ``sips:`` dialog never leaves TLS (§26.2.2)
+        self.remote_target = _secured(remote_target) if secure else remote_target
         self.route_set: tuple[NameAddr, ...] = tuple(route_set)  #: first to visit comes first
         self.local_cseq = local_cseq  #: number of the last request sent
         self.remote_cseq = remote_cseq  #: highest number received; None when none came
-        self.secure = secure  #: made with a SIPS request URI
 
     @classmethod
     def uas(cls, request: Request, local_tag: str) -> "Dialog":
@@ -83,7 +84,7 @@ class Dialog:
             route_set=request.record_routes,
             local_cseq=0,
             remote_cseq=request.cseq.number,
-            secure=request.uri[:5].lower() == "sips:",
+            secure=is_secure(request.uri),
         )
 
     @classmethod
@@ -102,7 +103,7 @@ class Dialog:
             route_set=response.record_routes[::-1],
             local_cseq=request.cseq.number,
             remote_cseq=None,
-            secure=request.uri[:5].lower() == "sips:",
+            secure=is_secure(request.uri),
         )
 
     @property
@@ -168,7 +169,8 @@ class Dialog:
         """Take the Contact of a re-INVITE, or of a 2xx to one, as the new target (§12.2)."""
         contact = message.contact
         if contact is not None:
-            self.remote_target = as_request_uri(contact.uri)
+            target = as_request_uri(contact.uri)
+            self.remote_target = _secured(target) if self.secure else target
 
 
 #: how much a revived dialog leaps over: requests that were sent after it was kept
@@ -195,6 +197,10 @@ def as_request_uri(uri: Uri) -> str:
     if isinstance(uri, SipUri) and (uri.headers or uri.has_parameter("method")):
         return uri.without("method").render()
     return uri.render()
+
+
+def _secured(target: str) -> str:
+    return f"sips:{target[4:]}" if target[:4].lower() == "sip:" else target
 
 
 def _is_loose(route: NameAddr) -> bool:

@@ -21,13 +21,19 @@ from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog, as_request_uri
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.invite_client import ClientInvite
-from msrpgw.sip.invite_server import DIALOG_METHODS, ServerInvite, answer_other, readable_sdp
+from msrpgw.sip.invite_server import (
+    DIALOG_METHODS,
+    ServerInvite,
+    answer_other,
+    contact_for,
+    readable_sdp,
+)
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.reinvite import ReinviteListener, Reinvites
 from msrpgw.sip.routing import first_hop
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
 from msrpgw.sip.transport import Target, is_address
-from msrpgw.sip.uri import SipUri, parse_uri
+from msrpgw.sip.uri import SipUri, is_secure, parse_uri
 
 _MAX_REDIRECTS = 5
 
@@ -119,10 +125,14 @@ class InviteUsage:
         except SipError as error:
             usage._fail(error.status, error.reason)
             return usage
-        transport = hop.transport if isinstance(hop, SipUri) else None
+        transport = "tls" if is_secure(hop.text) else None
+        if isinstance(hop, SipUri):
+            transport = transport or hop.transport
         host = hop.host.strip("[]")
         towards = host if is_address(host) else ""
-        usage._contact = agent.contact_uri((transport or "UDP").upper(), towards)
+        usage._contact = agent.contact_uri(
+            (transport or "UDP").upper(), towards, secure=is_secure(ruri)
+        )
         usage._fields = (
             ("From", f"<{from_uri}>;tag={agent.new_tag()}"),
             ("To", f"<{to_uri}>"),
@@ -158,8 +168,9 @@ class InviteUsage:
         usage.offer = received.offer
         usage.dialog = dialog
         usage._received = received
+        usage._reinvites.protected = transaction.request.protected
         source = transaction.source
-        usage._contact = agent.contact_uri(source.transport, source.host)
+        usage._contact = contact_for(agent, transaction.request, source)
         agent.add_dialog(dialog.id, usage)
         agent.respond(transaction, 100)
         return usage
@@ -168,6 +179,11 @@ class InviteUsage:
     def peer_host(self) -> str:
         """Address that our INVITE went to; empty when the peer called, or is being located."""
         return self._calling.peer_host if self._calling is not None else ""
+
+    @property
+    def protected(self) -> bool:
+        """Whether the SDP that the peer sent last came over TLS."""
+        return self._reinvites.protected
 
     # Verbs: each does nothing when it comes too late
 
@@ -236,8 +252,11 @@ class InviteUsage:
     def _targeted(self, target: Target) -> None:
         """Name the address that suits the peer's, now that it is known (§8.1.1.8)."""
         if self._calling is not None:
-            self._contact = self._agent.contact_uri(target.transport, target.host)
-            self._calling.request.headers.replace_first("Contact", f"<{self._contact}>")
+            request = self._calling.request
+            self._contact = self._agent.contact_uri(
+                target.transport, target.host, secure=is_secure(request.uri)
+            )
+            request.headers.replace_first("Contact", f"<{self._contact}>")
 
     def invite_progressed(self, invite: ClientInvite, response: Response) -> None:
         """A provisional response came."""
@@ -251,6 +270,7 @@ class InviteUsage:
         if self.state is UsageState.CALLING:
             self._use(dialog)
             sdp = readable_sdp(response)
+            self._reinvites.protected = response.protected
             if sdp:
                 self._establish(sdp)
             else:
@@ -282,6 +302,8 @@ class InviteUsage:
         if contact is None or not isinstance(contact.uri, SipUri):
             return None
         target = as_request_uri(contact.uri)
+        if is_secure(self._tried[0]) and not is_secure(target):
+            return None  # §26.2.2: TLS all the way was asked for
         return None if target in self._tried or len(self._tried) > _MAX_REDIRECTS else target
 
     # The peer's INVITE
@@ -312,6 +334,7 @@ class InviteUsage:
         """An ACK of a 2xx; one that belongs to no INVITE under way is ignored."""
         received = self._received
         if received is not None and received.request.cseq.number == request.cseq.number:
+            self._reinvites.protected = request.protected
             received.ack_received(readable_sdp(request))
         self._reinvites.ack_received(request)
 

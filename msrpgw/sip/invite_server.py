@@ -12,8 +12,9 @@ from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.sip.agent import UserAgent
-from msrpgw.sip.message import Message
-from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
+from msrpgw.sip.message import Message, Request
+from msrpgw.sip.transaction import InviteServerTransaction, ReplyPath, ServerTransaction
+from msrpgw.sip.uri import is_secure
 from msrpgw.timers import Timer
 
 #: what can be asked of us inside an INVITE dialog
@@ -150,9 +151,17 @@ class ServerInvite:
     def _dialog_headers(self) -> list[tuple[str, str]]:
         """What a response that makes a dialog, or refreshes its target, must carry (§12.1.1)."""
         routes = self.request.headers.get_all("Record-Route")
-        source = self._transaction.source
-        contact = self._agent.contact_uri(source.transport, source.host)
+        contact = contact_for(self._agent, self.request, self._transaction.source)
         return [*(("Record-Route", route) for route in routes), ("Contact", f"<{contact}>")]
+
+
+def contact_for(agent: UserAgent, request: Request, source: ReplyPath) -> str:
+    """Our Contact in the dialog that an INVITE opens or is in: ``sips:`` if the peer's is."""
+    above = request.record_routes
+    contact = request.contact
+    last = above[0].uri.text if above else contact.uri.text if contact is not None else ""
+    secure = is_secure(request.uri) or is_secure(last)
+    return agent.contact_uri(source.transport, source.host, secure=secure)
 
 
 def session_description(message: Message) -> bytes:

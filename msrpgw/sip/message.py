@@ -110,7 +110,7 @@ _BARE_NUL = re.compile(r"(?<!\\)(?:\\\\)*\0")
 class Message:
     """What requests and responses have in common."""
 
-    __slots__ = ("body", "headers")
+    __slots__ = ("_protected", "body", "headers")
 
     def __init__(self, headers: Headers, body: bytes = b"") -> None:
         self.headers = headers
@@ -121,6 +121,16 @@ class Message:
         if value is None:
             raise SipSyntaxError(f"Missing {name}")
         return value
+
+    @property
+    def protected(self) -> bool:
+        """Whether it came over TLS: nobody on the last hop could read or change it."""
+        # Left unset by the many that did not.
+        return getattr(self, "_protected", False)
+
+    @protected.setter
+    def protected(self, protected: bool) -> None:
+        self._protected = protected
 
     @property
     def via(self) -> Via:

@@ -48,6 +48,8 @@ class Reinvites:
         self._sent: ClientInvite | None = None  # ours under way
         self._received: ServerInvite | None = None  # the peer's under way, until its ACK
         self._retry: Timer | None = None  # back-off after 491
+        #: whether the SDP that the listener was told of last came over TLS
+        self.protected = False
 
     def start(self, dialog: Dialog, contact: str, owns_call_id: bool) -> None:
         """The call is up: send what was offered meanwhile.
@@ -99,6 +101,7 @@ class Reinvites:
             return
         self._offer_done()
         sdp = readable_sdp(response)
+        self.protected = response.protected
         if sdp:
             self._listener.call_reanswered(sdp)
         else:
@@ -176,6 +179,7 @@ class Reinvites:
             self._send_next()
             return
         self._received = received
+        self.protected = transaction.request.protected
         self._listener.call_offered(received.offer)
 
     def answer(self, body: bytes) -> None:
@@ -197,6 +201,7 @@ class Reinvites:
         """An ACK; one that belongs to no INVITE under way is ignored."""
         received = self._received
         if received is not None and received.request.cseq.number == request.cseq.number:
+            self.protected = request.protected
             received.ack_received(readable_sdp(request))
 
     def invite_withdrawn(self, invite: ServerInvite, status: int, reason: str) -> None:

@@ -12,12 +12,12 @@ Count = Annotated[int, Meta(ge=1)]
 class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the SIP user agent.  Times in seconds, sizes in bytes."""
 
-    #: where to listen: ``udp:ADDRESS:PORT`` or ``tcp:ADDRESS:PORT``, IPv6 in brackets
+    #: where to listen: ``udp:ADDRESS:PORT``, the same with ``tcp`` or ``tls``, IPv6 in brackets
     listen: tuple[str, ...] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
     #: host[:port] that others reach us at, for Contact and Via, or one for each address family;
     #: default: the bound address
     advertised_contact: str | tuple[str, ...] | None = None
-    #: a ``sip:`` URI that every request outside a dialog is sent through (RFC 3261 §8.1.2), or
+    #: a ``sip:`` or ``sips:`` URI that requests outside dialogs go through (RFC 3261 §8.1.2), or
     #: several, to be tried in this order
     outbound_proxy: str | tuple[str, ...] | None = None
     #: domain of the request URI, ``*.`` for all below it -> what stands for ``outbound_proxy``
@@ -46,7 +46,7 @@ class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_line_length: Count = 8192
     #: most transactions at a time; more requests get 503
     max_transactions: Count = 100_000
-    #: most TCP connections at a time
+    #: most TCP connections at a time, and as many TLS connections
     max_connections: Count = 10_000
     #: a TCP connection on which nothing came for so long is closed
     idle_timeout: Seconds = 600.0

@@ -40,12 +40,15 @@ from msrpgw.timers import Timer, Timers
 #: bytes that may wait for a peer that does not read; more, and the connection is broken off
 _BACKLOG_LIMIT = 4 * 1024 * 1024
 #: seconds for the last bytes of connections that we close
-_CLOSING_TIME = 1.0
+CLOSING_TIME = 1.0
 
 #: errors of connect() that mean "no TCP here", so that UDP may be tried (§18.1.1)
 _REFUSALS = frozenset(
     {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT}
 )
+
+#: address, port and, for TLS, the name that requests may go to over a connection
+Key = tuple[str, int, str]
 
 OnMessage = Callable[[Request | Response | Malformed, ReplyPath], None]
 OnFailure = Callable[[SendFailure], None]
@@ -54,7 +57,7 @@ OnFailure = Callable[[SendFailure], None]
 class Target(NamedTuple):
     """Where a request goes."""
 
-    transport: str  #: ``UDP`` or ``TCP``
+    transport: str  #: ``UDP``, ``TCP`` or ``TLS``
     host: str  #: IP address, without brackets
     port: int
     #: to be tried only when the target before it refused the connection (§18.1.1)
@@ -102,7 +105,7 @@ class Sending:
 class StreamSource:
     """The connection that a message came over."""
 
-    __slots__ = ("_connection", "host", "local_host", "local_port", "port")
+    __slots__ = ("connection", "host", "local_host", "local_port", "port")
 
     transport = "TCP"
     reliable = True
@@ -110,7 +113,7 @@ class StreamSource:
     def __init__(
         self, connection: "Connection", host: str, port: int, local_host: str, local_port: int
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self.host = host
         self.port = port
         self.local_host = local_host
@@ -118,7 +121,7 @@ class StreamSource:
 
     def send_response(self, data: bytes, via: Via) -> None:
         """Send over the same connection; when it is gone, over one to the Via (§18.2.2)."""
-        self._connection.send_response(data, via)
+        self.connection.send_response(data, via)
 
 
 class _Transport(ITCPTransport, IConsumer):
@@ -134,6 +137,7 @@ class Connection(Protocol):
     """
 
     transport: _Transport
+    source_class: type[StreamSource] = StreamSource
 
     def __init__(self, pool: "Streams") -> None:
         self._pool = pool
@@ -144,8 +148,10 @@ class Connection(Protocol):
         self._heard = 0.0  # when the peer last sent something
         self._idle: Timer | None = None
         self.alive = False
+        self.loss = "TCP connection lost"  #: what those hear who wait when it is gone
         self.stuck = False  #: broken off because the peer does not read
         self.address = ("", 0)  #: the peer's
+        self.keys: list[Key] = []  #: what it can be used for
         self.sendings: dict[Sending, None] = {}  #: requests without a response yet
 
     def connectionMade(self) -> None:
@@ -154,12 +160,17 @@ class Connection(Protocol):
         self.transport.setTcpKeepAlive(True)
         peer, local = self.transport.getPeer(), self.transport.getHost()
         self.address = (plain_address(peer.host), peer.port)
-        self._source = StreamSource(self, *self.address, plain_address(local.host), local.port)
+        self.keys = self.make_keys()
+        self._source = self.source_class(self, *self.address, plain_address(local.host), local.port)
         self.transport.registerProducer(self, True)
         self.alive = True
         self._heard = self._pool.timers.seconds()
         self._watch(self._pool.settings.idle_timeout)
         self._pool.connection_made(self)
+
+    def make_keys(self) -> list[Key]:
+        """What it can be used for."""
+        return [(*self.address, "")]
 
     def dataReceived(self, data: bytes) -> None:
         """Hand up what is complete; answer keep-alives (RFC 5626 §3.5.1)."""
@@ -195,9 +206,14 @@ class Connection(Protocol):
         if self.alive:
             self.write(data)
         else:
-            # §18.2.2: to the address it came from, at the port that the peer listens on.
-            target = Target("TCP", via.received or self.address[0], via.port or 5060)
-            self._pool.send(data, target, None)
+            self._pool.send(data, self.return_target(via), None)
+
+    def return_target(self, via: Via) -> Target:
+        """Where a response goes when the connection is gone (§18.2.2).
+
+        To the address it came from, at the port that the peer listens on.
+        """
+        return Target("TCP", via.received or self.address[0], via.port or 5060)
 
     def write(self, data: bytes) -> None:
         """Write; Twisted gathers what is written in one turn of the reactor."""
@@ -264,7 +280,7 @@ class _Accepting(ServerFactory):
         return Connection(self._pool)
 
 
-class _Connecting(ClientFactory):
+class Connecting(ClientFactory):
     """A connection being made, and the requests that wait for it."""
 
     noisy = False
@@ -281,10 +297,11 @@ class _Connecting(ClientFactory):
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """Nobody there."""
-        self._pool.connecting_failed(self, _explain(reason.value))
+        self._pool.connecting_failed(self, explain_refusal(reason.value))
 
 
-def _explain(failed: BaseException | None) -> SendFailure:
+def explain_refusal(failed: BaseException | None) -> SendFailure:
+    """Why there is no TCP connection."""
     if isinstance(failed, (TimeoutError, TCPTimedOutError)):
         return SendFailure("TCP connect timed out")
     refused = isinstance(failed, (ConnectionRefusedError, NoRouteError))
@@ -312,10 +329,10 @@ class Streams:
         self.limits = Limits(
             settings.max_message_size, settings.max_headers, settings.max_line_length
         )
-        self.accepting = _Accepting(self)  #: factory for listening ports
-        self._usable: dict[tuple[str, int], Connection] = {}
+        self.accepting: ServerFactory = _Accepting(self)  #: for listening ports
+        self._usable: dict[Key, Connection] = {}
         self._open: dict[Connection, None] = {}
-        self._connecting: dict[tuple[str, int], _Connecting] = {}
+        self._connecting: dict[Key, Connecting] = {}
         self._closed: Deferred[None] | None = None  # set while closing
         self._patience: Timer | None = None
 
@@ -324,8 +341,14 @@ class Streams:
         """Whether there is no room for another connection."""
         return (
             self._closed is not None
-            or len(self._open) + len(self._connecting) >= self.settings.max_connections
+            or len(self._open) + len(self._connecting) + self.opening
+            >= self.settings.max_connections
         )
+
+    @property
+    def opening(self) -> int:
+        """How many connections are made but can't be used yet."""
+        return 0
 
     def send(self, data: bytes, target: Target, on_failure: OnFailure | None) -> Sending:
         """Send a message over a connection that is there, or make one.
@@ -338,7 +361,7 @@ class Streams:
 
     def _send(self, sending: Sending) -> None:
         target = sending.target
-        where = (target.host, target.port)
+        where = (target.host, target.port, target.name)
         connection = self._usable.get(where)
         if connection is not None:
             connection.send(sending)
@@ -350,36 +373,50 @@ class Streams:
                 failure = SendFailure("too many TCP connections")
                 self.timers.call_later(0, lambda: sending.fail(failure))
                 return
-            connecting = self._connecting[where] = _Connecting(self, target)
+            connecting = self._connecting[where] = Connecting(self, target)
             connecting.waiting.append(sending)
             connecting.connector = self._reactor.connectTCP(
-                target.host, target.port, connecting, self.settings.connect_timeout
+                target.host,
+                target.port,
+                self.connecting_factory(connecting),
+                self.settings.connect_timeout,
             )
         else:
             connecting.waiting.append(sending)
+
+    def connecting_factory(self, connecting: Connecting) -> ClientFactory:
+        """What makes the protocol of a connection of ours."""
+        return connecting
 
     def close(self) -> Deferred[None]:
         """Close all connections; fires when they are gone, aborting those that linger."""
         done: Deferred[None] = Deferred()
         self._closed = done
-        for connecting in list(self._connecting.values()):
+        for connecting in self._connecting.values():
             connecting.waiting.clear()
+        self.abandon()
+        for connecting in list(self._connecting.values()):
             if connecting.connector is not None:
                 connecting.connector.stopConnecting()
         for connection in list(self._open):
             connection.sendings.clear()
             connection.close()
-        self._patience = self.timers.call_later(_CLOSING_TIME, self._abort_all)
-        self._check_closed()
+        self._patience = self.timers.call_later(CLOSING_TIME, self._abort_all)
+        self.check_closed()
         return done
+
+    def abandon(self) -> None:
+        """Give up the connections that are made but can't be used yet."""
 
     def _abort_all(self) -> None:
         for connection in list(self._open):
             connection.abort()
 
-    def _check_closed(self) -> None:
+    def check_closed(self) -> None:
+        """Whoever waits for the end is told, if this is it."""
         done = self._closed
-        if done is not None and not done.called and not self._open and not self._connecting:
+        busy = self._open or self._connecting or self.opening
+        if done is not None and not done.called and not busy:
             if self._patience is not None:
                 self._patience.cancel()
             done.callback(None)
@@ -395,17 +432,24 @@ class Streams:
     def connection_made(self, connection: Connection) -> None:
         """A connection can be used; what waited for it goes out."""
         self._open[connection] = None
-        self._usable[connection.address] = connection
-        connecting = self._connecting.pop(connection.address, None)
+        for key in connection.keys:
+            self.use(key, connection)
+
+    def use(self, key: Key, connection: Connection) -> None:
+        """From now on a connection is good for this, and what waits for one goes out."""
+        self._usable[key] = connection
+        connecting = self._connecting.pop(key, None)
         if connecting is not None:
-            for sending in connecting.waiting:
+            waiting, connecting.waiting = connecting.waiting, []
+            for sending in waiting:
                 if not sending.dropped:
                     connection.send(sending)
 
     def forget(self, connection: Connection) -> None:
         """Send nothing more over a connection."""
-        if self._usable.get(connection.address) is connection:
-            del self._usable[connection.address]
+        for key in connection.keys:
+            if self._usable.get(key) is connection:
+                del self._usable[key]
 
     def connection_lost(self, connection: Connection) -> None:
         """A connection is gone, and with it what its peer did not answer."""
@@ -414,19 +458,22 @@ class Streams:
         sendings, connection.sendings = connection.sendings, {}
         for sending in sendings:
             if sending.fresh or connection.stuck or self._closed is not None:
-                sending.fail(SendFailure("TCP connection lost"))
+                sending.fail(SendFailure(connection.loss))
             else:
                 # Most likely the peer had given up the idle connection: once more, over a new one.
                 sending.sent_over(None)
                 self._send(sending)
-        self._check_closed()
+        self.check_closed()
 
-    def connecting_failed(self, connecting: _Connecting, failure: SendFailure) -> None:
+    def connecting_failed(self, connecting: Connecting, failure: SendFailure) -> None:
         """A connection could not be made."""
-        self._connecting.pop((connecting.target.host, connecting.target.port), None)
+        target = connecting.target
+        key = (target.host, target.port, target.name)
+        if self._connecting.get(key) is connecting:
+            del self._connecting[key]
         for sending in connecting.waiting:
             sending.fail(failure)
-        self._check_closed()
+        self.check_closed()
 
 
 def plain_address(host: str) -> str:

@@ -1,7 +1,8 @@
 """Where messages come from and go to: sockets, addresses and Via (RFC 3261 §18, RFC 3581).
 
     Transports ── _Datagrams (one for each UDP listener) ── udp.listen_udp
-        └──────── Streams (all TCP connections)
+        ├──────── Streams (all TCP connections)
+        └──────── SecureStreams (all TLS connections)
 
 May import the codec of this room and Twisted; knows nothing of transactions.
 """
@@ -19,6 +20,7 @@ from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.fields import Via
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, Malformed, Ping, Pong, parse_datagram
+from msrpgw.sip.secure import SecureStreams
 from msrpgw.sip.server_transaction import ReplyPath
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import (
@@ -31,7 +33,9 @@ from msrpgw.sip.stream import (
     plain_address,
 )
 from msrpgw.sip.udp import listen_udp, local_address
+from msrpgw.sip.uri import SipUri, default_port
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 
 __all__ = ["DatagramSource", "Sending", "Source", "StreamSource", "Target", "Transports"]
 
@@ -90,7 +94,7 @@ class Listener:
     __slots__ = ("host", "port", "transport")
 
     def __init__(self, transport: str, host: str, port: int) -> None:
-        self.transport = transport  #: ``UDP`` or ``TCP``
+        self.transport = transport  #: ``UDP``, ``TCP`` or ``TLS``
         self.host = host  #: bound address, without brackets; may be a wildcard
         self.port = port  #: bound port
 
@@ -155,7 +159,9 @@ class Transports:
         counters: SipCounters | None = None,
         on_undeliverable: Callable[[bytes, str], None] = lambda data, reason: None,
         local_address: Callable[[str], str] = local_address,
+        tls: Tls | None = None,
     ) -> None:
+        """``tls``: None if nothing of ``settings`` asks for TLS."""
         self._reactor = reactor
         self._timers = timers
         self._settings = settings
@@ -164,6 +170,11 @@ class Transports:
         self._on_undeliverable = on_undeliverable
         self._local_address = local_address
         self._streams = Streams(reactor, timers, settings, self._counters, self.message_received)
+        self._secure: SecureStreams | None = None
+        if tls is not None:
+            self._secure = SecureStreams(
+                reactor, timers, settings, self._counters, self.message_received, tls
+            )
         self._ports: list[IListeningPort] = []
         self._listeners: list[Listener] = []
         self._datagrams: list[_Datagrams] = []
@@ -187,9 +198,8 @@ class Transports:
             made = listen_udp(self._reactor, port, host, socket, self._undeliverable)
             self._datagrams.append(socket)
         else:
-            made = IReactorTCP(self._reactor).listenTCP(
-                port, self._streams.accepting, interface=host
-            )
+            factory = self._streams_of(transport).accepting
+            made = IReactorTCP(self._reactor).listenTCP(port, factory, interface=host)
         self._ports.append(made)
         bound = made.getHost()
         if isinstance(bound, (IPv4Address, IPv6Address)):
@@ -199,9 +209,18 @@ class Transports:
         if transport == "UDP":
             socket.listener = listener
 
+    def _streams_of(self, transport: str) -> Streams:
+        if transport == "TCP":
+            return self._streams
+        if self._secure is None:
+            raise ValueError(f"{transport} without [tls]")
+        return self._secure
+
     def stop(self) -> Deferred[None]:
         """Close all sockets; fires when they are closed."""
         closing = [*self._stop_listening(), self._streams.close()]
+        if self._secure is not None:
+            closing.append(self._secure.close())
         return gatherResults(closing).addCallback(lambda results: None)
 
     def _stop_listening(self) -> list[Deferred[None]]:
@@ -243,8 +262,8 @@ class Transports:
         ``on_failure`` is never called before this returns.  What is returned, if anything,
         wants ``done`` when a response came or none is wanted any more.
         """
-        if target.transport == "TCP":
-            return self._streams.send(data, target, on_failure)
+        if target.transport != "UDP":
+            return self._streams_of(target.transport).send(data, target, on_failure)
         host = target.host
         try:
             socket = self._routes[host]
@@ -278,7 +297,9 @@ class Transports:
             host, port = self.sent_by(target)
             if len(self._prefixes) >= _REMEMBERED:
                 self._prefixes.clear()
-            prefix = f"SIP/2.0/{target.transport} {bracketed(host)}:{port};rport;branch="
+            # RFC 5923 §5.1: requests may come back over the connection that we made.
+            alias = ";alias" if target.transport == "TLS" else ""
+            prefix = f"SIP/2.0/{target.transport} {bracketed(host)}:{port}{alias};rport;branch="
             self._prefixes[key] = prefix
         return prefix
 
@@ -298,12 +319,21 @@ class Transports:
             # An address of the other family is of no use to the peer.
             same = (":" in advertised) == (":" in towards)
             if not towards or same or not is_address(advertised):
-                return advertised, other or port
+                # The port that is advertised is that of UDP and TCP.
+                return advertised, (other if transport != "TLS" else None) or port
         if host in _WILDCARDS:
             # A documentation address (RFC 5737, RFC 3849) finds the way out into the world.
             anywhere = "192.0.2.1" if host == "0.0.0.0" else "2001:db8::1"
             host = plain_address(self._local_address(towards or anywhere))
         return host, port
+
+    def contact_uri(self, transport: str, towards: str, secure: bool) -> str:
+        """The same as a URI for Contact; ``secure``: a ``sips:`` one."""
+        host, port = self.contact_address("TLS" if secure else transport, towards)
+        if secure:
+            return f"sips:{bracketed(host)}:{port}"
+        suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
+        return f"sip:{bracketed(host)}:{port}{suffix}"
 
     def _best_listener(self, transport: str, towards: str) -> Listener | None:
         # Without a listener of that transport, the address of another is as good as any:
@@ -314,14 +344,14 @@ class Transports:
             return candidates[0] if candidates else None
         return max(candidates, key=lambda one: one.reaches(towards), default=None)
 
-    def is_local(self, host: str, port: int | None) -> bool:
+    def is_local(self, uri: SipUri) -> bool:
         """Whether a URI's host and port name one of our listeners, or what we advertise."""
-        host = host.strip("[]").lower()
-        number = port or 5060
+        host = uri.host.strip("[]").lower()
+        number = uri.port or default_port(uri)
         for advertised, other in self._advertised:
-            if host == advertised.lower() and (
-                number == other or (not other and number in {one.port for one in self._listeners})
-            ):
+            if host == advertised.lower() and number in {
+                (one.transport != "TLS" and other) or one.port for one in self._listeners
+            }:
                 return True
         return any(
             number == one.port
@@ -337,8 +367,8 @@ def parse_listen(text: str) -> tuple[str, str, int]:
     """Cut ``udp:127.0.0.1:5060`` into transport, address and port.  Raises ValueError."""
     transport, _, rest = text.partition(":")
     host, _, port = rest.rpartition(":")
-    if transport.lower() not in ("udp", "tcp") or not host or not port.isdigit():
-        raise ValueError(f"{text!r} is not udp:ADDRESS:PORT or tcp:ADDRESS:PORT")
+    if transport.lower() not in ("udp", "tcp", "tls") or not host or not port.isdigit():
+        raise ValueError(f"{text!r} is not udp:, tcp: or tls:ADDRESS:PORT")
     return transport.upper(), host.strip("[]").lower(), int(port)
 
 

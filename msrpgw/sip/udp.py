@@ -25,6 +25,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from msrpgw.sockets import PromptReactor
+
 _log = Logger()
 
 #: the largest datagram that can come
@@ -63,7 +65,10 @@ class _IcmpPort(udp.Port):
 
     def createInternetSocket(self) -> socket.socket:
         """Ask the kernel for the queue of ICMP errors."""
-        made: socket.socket = super().createInternetSocket()
+        return self.with_errors(super().createInternetSocket())
+
+    def with_errors(self, made: socket.socket) -> socket.socket:
+        """A socket that was asked for the queue of ICMP errors."""
         if self.addressFamily == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         # Also with IPv6: the wildcard reaches IPv4 peers as well.
@@ -174,6 +179,10 @@ def listen_udp(
     if sys.platform == "linux" and IReactorFDSet.providedBy(reactor):
         made = _IcmpPort(port, protocol, interface, MAX_DATAGRAM, reactor)
         made.undeliverable = undeliverable
+        if isinstance(reactor, PromptReactor):
+            inherited = reactor.inherited(socket.SOCK_DGRAM, interface, port)
+            if inherited is not None:
+                made._preexistingSocket = made.with_errors(inherited)  # type: ignore[assignment]
         made.startListening()  # type: ignore[no-untyped-call]
         return made
     return IReactorUDP(reactor).listenUDP(port, protocol, interface, MAX_DATAGRAM)

@@ -19,7 +19,7 @@ from msrpgw.config import Config, StateSettings
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.settings import MsrpSettings
-from msrpgw.service import make_service
+from msrpgw.service import GatewayService, make_service
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timers
@@ -92,7 +92,7 @@ class PeerTestCase(TestCase):
         self.gateway_port, self.msrp_port, *ports = free_ports(6)
         self.user_port, self.peer_port, self.proxy_port, self.gateway_proxy_port = ports
         self.addCleanup(stop_wheels)
-        self.service = make_service(self.configuration(), reactor)
+        self.service = self.build()
         self.service.startService()
         self.addCleanup(self.service.stopService)
         self.received: list[str] = []
@@ -100,6 +100,10 @@ class PeerTestCase(TestCase):
         self.timers = Timers(reactor)
         self.bob_uri = f"sip:bob@{HOST}:{self.user_port}"
         self.bob = self.msrp_user(self.gateway_port)
+
+    def build(self) -> GatewayService:
+        """The gateway."""
+        return make_service(self.configuration(), reactor)
 
     def state_directory(self) -> str:
         """One of this test's own, for the journal."""

@@ -112,7 +112,11 @@ class FakeAgent:
     def capabilities(self) -> list[tuple[str, str]]:
         return [("Allow", "INVITE, ACK, BYE"), ("Accept", "application/sdp")]
 
-    def contact_uri(self, transport: str = "UDP", towards: str = "") -> str:
+    def contact_uri(
+        self, transport: str = "UDP", towards: str = "", *, secure: bool = False
+    ) -> str:
+        if secure:
+            return "sips:192.0.2.1:5061"
         suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
         return f"sip:192.0.2.1:5060{suffix}"
 

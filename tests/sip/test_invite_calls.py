@@ -289,6 +289,14 @@ class RedirectTests(SynchronousTestCase):
         self.assertEqual(len(call.agent.sent), 6)
         self.assertEqual(call.listener.ends, 1)
 
+    def test_never_out_of_tls(self) -> None:
+        """§26.2.2: who asked for ``sips:`` gets it, or nothing."""
+        for contact, invites in (("<sip:bob@elsewhere>", 1), ("<sips:bob@elsewhere>", 2)):
+            call = Call(SipSettings(follow_redirects=True))
+            call.dial("sips:bob@example.com")
+            self.redirect(call, contact)
+            self.assertEqual(len(call.agent.sent), invites)
+
     def test_only_to_sip(self) -> None:
         for contact in ("<tel:+1234>", "<mailto:bob@example.com>"):
             call = Call(SipSettings(follow_redirects=True))

@@ -9,8 +9,16 @@ from msrpgw.sip.message import Request
 from msrpgw.sip.parser import Malformed
 from msrpgw.sip.stream import plain_address
 from msrpgw.sip.transport import Listener, Target, Transports, bracketed, parse_listen
+from msrpgw.sip.uri import SipUri, parse_uri
 from tests.sip.transport_cases import PEER, US, TransportTestCase, message
 from tests.support import check_no_timers
+
+
+def sip(where: str) -> SipUri:
+    """A URI there."""
+    uri = parse_uri(f"sip:{where}")
+    assert isinstance(uri, SipUri)
+    return uri
 
 
 class UdpTests(TransportTestCase):
@@ -223,30 +231,31 @@ class AddressTests(TransportTestCase):
     def test_is_local(self) -> None:
         """Which URIs name us."""
         transports = self.start(advertised_contact="GW.example.com")
-        for host, port, wanted in (
-            (US, None, True),
-            (US, 5060, True),
-            (US, 5070, False),
-            (PEER, 5060, False),
-            ("gw.EXAMPLE.com", None, True),
-            ("gw.example.com", 5070, False),
+        for where, wanted in (
+            (US, True),
+            (f"{US}:5060", True),
+            (f"{US}:5070", False),
+            (f"{PEER}:5060", False),
+            ("gw.EXAMPLE.com", True),
+            ("gw.example.com:5070", False),
+            (f"{US};transport=tls", False),
         ):
-            self.assertEqual(transports.is_local(host, port), wanted, (host, port))
+            self.assertEqual(transports.is_local(sip(where)), wanted, where)
         transports = self.start_again("udp:0.0.0.0:5060", advertised_contact="gw.example.com:5080")
-        for host, port, wanted in (
-            ("192.0.2.7", None, True),
-            ("192.0.2.8", None, False),
-            ("name.example", None, False),
-            ("gw.example.com", 5080, True),
-            ("gw.example.com", None, False),
+        for where, wanted in (
+            ("192.0.2.7", True),
+            ("192.0.2.8", False),
+            ("name.example", False),
+            ("gw.example.com:5080", True),
+            ("gw.example.com", False),
         ):
-            self.assertEqual(transports.is_local(host, port), wanted, (host, port))
+            self.assertEqual(transports.is_local(sip(where)), wanted, where)
 
     def test_parse_listen(self) -> None:
         """What ``listen`` may hold."""
         self.assertEqual(parse_listen("udp:127.0.0.1:5060"), ("UDP", "127.0.0.1", 5060))
         self.assertEqual(parse_listen("tcp:[::1]:5060"), ("TCP", "::1", 5060))
-        for bad in ("", "udp", "udp:5060", "tls:127.0.0.1:5061", "udp:127.0.0.1:x"):
+        for bad in ("", "udp", "udp:5060", "ws:127.0.0.1:5061", "udp:127.0.0.1:x"):
             self.assertRaises(ValueError, parse_listen, bad)
 
     def test_plain_address(self) -> None:

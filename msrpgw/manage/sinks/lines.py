@@ -10,7 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from msrpgw.journal.worker import Worker
-from msrpgw.manage.sinks.tally import Tally, encode
+from msrpgw.manage.readable import encode
+from msrpgw.manage.sinks.tally import Tally
 from msrpgw.timers import Timer, Timers
 
 _log = Logger()

@@ -11,11 +11,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
+from twisted.web.client import Agent, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from msrpgw.manage.sinks.tally import Tally, encode
+from msrpgw.manage.readable import encode
+from msrpgw.manage.sinks.tally import Tally
 from msrpgw.timers import Timer, Timers
 from msrpgw.types import Event
 
@@ -74,7 +75,7 @@ def _status(response: Any) -> int:
 class _Unread(TwistedProtocol):
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.abortConnection()
+        transport.loseConnection()
 
 
 class WebhookSink:
@@ -197,6 +198,9 @@ class WebhookSink:
     def _failed(self, failure: Failure) -> None:
         self._asked = None
         if not self._closed:
+            error = failure.value
+            if isinstance(error, ResponseFailed) and error.reasons:
+                failure = error.reasons[0]  # so look treq's time-out, and a loss
             late = failure.check(CancelledError) is not None
             self._again("no answer in time" if late else failure.getErrorMessage())
 
