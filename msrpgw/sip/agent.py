@@ -111,10 +111,10 @@ class UserAgent:
             on_undeliverable=self._undeliverable,
             tls=tls,
         )
-        self._resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
+        self.resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
         self._owns_resolver = resolver is None
         self.dead = DeadTargets(timers, settings.blacklist_time)
-        self._locator = Locator(self._resolver, timers, random, settings)
+        self._locator = Locator(self.resolver, timers, random, settings)
         self._router = Router(settings, self._locator, self.dead)
         self._allow_source = allow_source
         self._complaints = Complaints(timers, "msrpgw.sip")
@@ -134,7 +134,7 @@ class UserAgent:
         self.transactions.close()
         self._locator.close()
         if self._owns_resolver:
-            self._resolver.close()
+            self.resolver.close()
         return self.transports.stop()
 
     def addresses(self) -> list[str]:

@@ -67,6 +67,12 @@ class Target(NamedTuple):
     #: value of the Route that goes with it: the proxy that it belongs to; empty: none
     route: str = ""
 
+    @property
+    def uri(self) -> str:
+        """The target as a URI."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"sip:{host}:{self.port};transport={self.transport.lower()}"
+
 
 class Sending:
     """A message on its way over a connection.

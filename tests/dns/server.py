@@ -3,6 +3,7 @@
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.names import dns
 from twisted.protocols.basic import Int16StringReceiver
@@ -20,9 +21,15 @@ class NameServer:
         self.chase = False  # all records of all names belong to the answer
         self.code = dns.OK
         self.soa: dns.Record_SOA | None = None
-        self._udp = reactor.listenUDP(0, _Datagrams(self), host)
-        port = self._udp.getHost().port
-        self._tcp = reactor.listenTCP(port, Factory.forProtocol(lambda: _Stream(self)), 50, host)
+        factory = Factory.forProtocol(lambda: _Stream(self))
+        while True:
+            self._tcp = reactor.listenTCP(0, factory, 50, host)
+            port = self._tcp.getHost().port
+            try:
+                self._udp = reactor.listenUDP(port, _Datagrams(self), host)
+                break
+            except CannotListenError:  # somebody else has the same port for UDP
+                self._tcp.stopListening()
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def add(self, name: str, record: Any) -> None:
