@@ -101,7 +101,10 @@ def find_problems(
         msrp_listeners.append(parse_listener(msrp.listen, "tcp"))
     except ValueError as error:
         yield Problem("msrp", "listen", str(error))
-    yield from _check_ports_apart(sip_listeners, msrp_listeners)
+    msrps_listeners: list[Listener] = []
+    yield from _check_msrps(msrp, tls, msrp_listeners, msrps_listeners)
+    yield from _check_ports_apart(sip_listeners, msrp_listeners, "listen")
+    yield from _check_ports_apart(sip_listeners, msrps_listeners, "listen_tls")
     yield from _check_msrp(msrp, msrp_listeners)
     for key, text in find_dns_problems(dns):
         yield Problem("dns", key, text)
@@ -114,7 +117,7 @@ def find_problems(
     yield from _check_events(events)
     for key, text in find_record_problems(records):
         yield Problem("records", key, text)
-    yield from _check_security(security, sip_listeners, msrp_listeners)
+    yield from _check_security(security, sip_listeners, msrp_listeners, msrps_listeners)
 
 
 def parse_sip_listener(text: str) -> Listener:
@@ -247,18 +250,48 @@ def _check_tls(tls: TlsSettings, sip: list[Listener]) -> Iterator[Problem]:
         )
 
 
-def _check_ports_apart(sip: list[Listener], msrp: list[Listener]) -> Iterator[Problem]:
+def _check_msrps(
+    msrp: MsrpSettings, tls: TlsSettings, plain: list[Listener], listeners: list[Listener]
+) -> Iterator[Problem]:
+    if msrp.listen_tls is None:
+        for key in ("my_uri_tls", "require_tls"):
+            if getattr(msrp, key):
+                yield Problem("msrp", key, "has no effect without listen_tls")
+        return
+    try:
+        listener = parse_listener(msrp.listen_tls, "tls")
+    except ValueError as error:
+        yield Problem("msrp", "listen_tls", str(error))
+        return
+    listeners.append(listener)
+    if any(listener.overlaps(other) for other in plain):
+        yield Problem("msrp", "listen_tls", "takes the address of listen", (("msrp", "listen"),))
+    if not tls.certificate:
+        yield Problem("msrp", "listen_tls", "needs a [tls] certificate", (("tls", "certificate"),))
+    if msrp.my_uri_tls is not None:
+        try:
+            _check_my_uri(msrp.my_uri_tls, "msrps")
+        except ValueError as error:
+            yield Problem("msrp", "my_uri_tls", str(error))
+    elif listener.address.is_unspecified:
+        yield Problem(
+            "msrp",
+            "my_uri_tls",
+            "must be set when [msrp] listen_tls is a wildcard address: peers can't connect to that",
+            (("msrp", "listen_tls"),),
+        )
+
+
+def _check_ports_apart(sip: list[Listener], msrp: list[Listener], key: str) -> Iterator[Problem]:
     for listener in msrp:
         if any(listener.overlaps(other) for other in sip):
-            yield Problem(
-                "msrp", "listen", "takes an address of [sip] listen", (("sip", "listen"),)
-            )
+            yield Problem("msrp", key, "takes an address of [sip] listen", (("sip", "listen"),))
 
 
 def _check_msrp(msrp: MsrpSettings, listeners: list[Listener]) -> Iterator[Problem]:
     if msrp.my_uri is not None:
         try:
-            _check_my_uri(msrp.my_uri)
+            _check_my_uri(msrp.my_uri, "msrp")
         except ValueError as error:
             yield Problem("msrp", "my_uri", str(error))
     elif any(listener.address.is_unspecified for listener in listeners):
@@ -275,15 +308,13 @@ def _check_msrp(msrp: MsrpSettings, listeners: list[Listener]) -> Iterator[Probl
             yield Problem("msrp", key, "must be more than 0")
 
 
-def _check_my_uri(text: str) -> None:
+def _check_my_uri(text: str, scheme: str) -> None:
     try:
         uri = parse_msrp_uri(text if ";" in text else f"{text};tcp")
     except MsrpSyntaxError as error:
         raise ValueError(f"{text!r}: {error.comment}") from error
-    if uri.scheme == "msrps":
-        raise ValueError(f"{text!r}: msrps is not supported yet, use msrp")
-    if uri.session_id or uri.userinfo:
-        raise ValueError(f"{text!r} must read msrp://HOST or msrp://HOST:PORT")
+    if uri.scheme != scheme or uri.session_id or uri.userinfo:
+        raise ValueError(f"{text!r} must read {scheme}://HOST or {scheme}://HOST:PORT")
     _refuse_wildcard(text, uri.host)
 
 
@@ -407,7 +438,10 @@ def _check_once(table: str, key: str, texts: Iterable[str]) -> Iterator[Problem]
 
 
 def _check_security(
-    security: SecuritySettings, sip: list[Listener], msrp: list[Listener]
+    security: SecuritySettings,
+    sip: list[Listener],
+    msrp: list[Listener],
+    msrps: list[Listener],
 ) -> Iterator[Problem]:
     for text in security.trusted_sources:
         try:
@@ -417,12 +451,16 @@ def _check_security(
     yield from _check_once("security", "trusted_sources", security.trusted_sources)
     if security.trusted_sources or security.open:
         return
-    for table, listeners in (("sip", sip), ("msrp", msrp)):
+    for table, key, listeners in (
+        ("sip", "listen", sip),
+        ("msrp", "listen", msrp),
+        ("msrp", "listen_tls", msrps),
+    ):
         exposed = [str(each.address) for each in listeners if not each.address.is_loopback]
         if exposed:
             yield Problem(
                 table,
-                "listen",
+                key,
                 f"{', '.join(dict.fromkeys(exposed))} is not loopback: name who may send in"
                 " [security] trusted_sources, or set open = true there if anybody may",
                 (("security", "trusted_sources"), ("security", "open")),

@@ -39,6 +39,7 @@ from msrpgw.manage.sinks.records import Recorder
 from msrpgw.manage.sinks.sinks import Sinks
 from msrpgw.manage.sinks.webhooks import TreqPoster
 from msrpgw.msrp.endpoint import Endpoint
+from msrpgw.msrp.uri import parse_msrp_uri, split_address
 from msrpgw.plugins import build_policy, build_sinks
 from msrpgw.program import ProgramControl
 from msrpgw.randomness import Randomness
@@ -85,6 +86,10 @@ class MsrpSide(Protocol):
     @property
     def address(self) -> str:
         """What is listened on."""
+
+    @property
+    def tls_address(self) -> str:
+        """The same for MSRPS; empty when it is not spoken."""
 
     def listen(self) -> None:
         """Listen."""
@@ -194,7 +199,8 @@ class GatewayService(Service):
             self._fail(str(error))
         self._names.start()
         try:
-            self._listen("MSRP", "[msrp] listen", (self._config.msrp.listen,), self._msrp.listen)
+            msrp = (self._config.msrp.listen, self._config.msrp.listen_tls or "")
+            self._listen("MSRP", "[msrp] listen", msrp, self._msrp.listen)
             self._gateway.start()
             self._listen("SIP", "[sip] listen", self._config.sip.listen, self._sip.start)
             manage = self._config.manage
@@ -208,7 +214,7 @@ class GatewayService(Service):
             "msrpgw {version} is ready: SIP on {sip}; MSRP on {msrp}",
             version=__version__,
             sip=", ".join(self._sip.addresses()),
-            msrp=self._msrp.address,
+            msrp=", MSRPS on ".join(filter(None, (self._msrp.address, self._msrp.tls_address))),
         )
         management = self._management.addresses()
         if management:
@@ -303,9 +309,13 @@ def make_journal(config: Config, reactor: IReactorTCP, timers: Timers) -> IJourn
 
 def make_tls(config: Config) -> Tls | None:
     """TLS for both sides; None if nothing listens on it.  Raises ConfigError."""
-    if not any(listener.startswith("tls:") for listener in config.sip.listen):
+    msrp = config.msrp
+    if msrp.listen_tls is None and not any(one.startswith("tls:") for one in config.sip.listen):
         return None
-    return Tls(config.tls, now=time.time)
+    host = split_address(msrp.listen_tls)[0] if msrp.listen_tls is not None else ""
+    if msrp.my_uri_tls is not None:
+        host = parse_msrp_uri(f"{msrp.my_uri_tls};tcp").host
+    return Tls(config.tls, host=host, now=time.time)
 
 
 def make_service(
@@ -334,7 +344,7 @@ def make_service(
     )
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
-    endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted)
+    endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted, tls=tls)
     hub = EventHub()
     agent.dead.on_dead = lambda target, reason: hub.raise_event(
         peer_down(target.uri, f"{reason}; next hop black-listed", 0)
@@ -375,7 +385,11 @@ def make_service(
         sinks,
         trusted,
         threshold or Threshold(config.log.level),
-        lambda: {"sip": agent.addresses(), "msrp": endpoint.address},
+        lambda: {
+            "sip": agent.addresses(),
+            "msrp": endpoint.address,
+            **({"msrps": endpoint.tls_address} if endpoint.tls_address else {}),
+        },
         now=time.time,
         tls=tls,
     )

@@ -7,6 +7,7 @@ carries what was sent.
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -510,13 +511,14 @@ class _Resolver:
         """Answer in the next turn."""
         self._network.look_ups.append(hostName)
         if hostName not in self._network.silent_names:
-            self._network.clock.callLater(0, self._answer, receiver, hostName, addressTypes)
+            answer = partial(self._answer, receiver, hostName, portNumber, addressTypes)
+            self._network.clock.callLater(0, answer)
         return receiver
 
-    def _answer(self, receiver: Any, name: str, types: Any) -> None:
+    def _answer(self, receiver: Any, name: str, port: int, types: Any) -> None:
         receiver.resolutionBegan(receiver)
         for address in self._network.names.get(name, ()):
-            made = _address("TCP", address, 0)
+            made = _address("TCP", address, port)
             if types is None or isinstance(made, tuple(types)):
                 receiver.addressResolved(made)
         receiver.resolutionComplete()

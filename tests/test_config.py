@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.config import TABLES, Config, Overrides, load
 from msrpgw.errors import ConfigError
+from tests.tls.authority import issue
 
 
 class ConfigCase(SynchronousTestCase):
@@ -198,7 +199,11 @@ class OneProblemTests(ConfigCase):
             ('[sip]\nadvertised_contact = "0.0.0.0"\n', "is a wildcard address"),
             ('[sip]\nuser_agent = "a\\nb"\n', "user_agent: must be one line"),
             ('[msrp]\nmy_uri = "gw.example.com"\n', "[msrp] my_uri: "),
-            ('[msrp]\nmy_uri = "msrps://a.b"\n', "msrps is not supported yet"),
+            ('[msrp]\nmy_uri = "msrps://a.b"\n', "must read msrp://HOST"),
+            ('[msrp]\nlisten_tls = "2856"\n', "[msrp] listen_tls: '2856' must read"),
+            ('[msrp]\nlisten_tls = "127.0.0.1:2856"\n', "listen_tls: needs a [tls] certificate"),
+            ('[msrp]\nmy_uri_tls = "msrps://a.b"\n', "has no effect without listen_tls"),
+            ("[msrp]\nrequire_tls = true\n", "require_tls: has no effect without listen_tls"),
             ('[msrp]\nmy_uri = "msrp://0.0.0.0:2855"\n', "is a wildcard address"),
             ('[msrp]\nmy_uri = "msrp://a.b:1/id;tcp"\n', "must read msrp://HOST"),
             ('[policy]\ncontent_types = ["text"]\n', "content_types: 'text' is no content type"),
@@ -278,6 +283,28 @@ class CombinationTests(ConfigCase):
                 f'[sip]\noutbound_proxy = "{proxy}"\n',
                 "is reached over tls: [sip] listen has no tls",
             )
+
+    def test_msrps_listener(self) -> None:
+        own = issue("gw.example.com").write(self.mktemp())
+        head = f'[tls]\ncertificate = ["{own}"]\n[msrp]\n'
+        for text, expected in (
+            ('listen_tls = "127.0.0.1:2855"\n', "listen_tls: takes the address of listen"),
+            ('listen_tls = "127.0.0.1:5060"\n', "listen_tls: takes an address of [sip] listen"),
+            ('listen_tls = "192.0.2.1:2856"\n', "listen_tls: 192.0.2.1 is not loopback"),
+            (
+                'listen_tls = "127.0.0.1:2856"\nmy_uri_tls = "msrp://a.b"\n',
+                "my_uri_tls: 'msrp://a.b' must read msrps://HOST",
+            ),
+        ):
+            self.assertProblem(head + text, expected)
+        self.assertProblem(
+            f'{head}listen_tls = "0.0.0.0:2856"\n[security]\nopen = true\n',
+            "my_uri_tls: must be set when [msrp] listen_tls is a wildcard address",
+        )
+        self.load(
+            f'{head}listen_tls = "127.0.0.1:2856"\nmy_uri_tls = "msrps://gw.example.com"\n'
+            'require_tls = true\n[sip]\nlisten = ["tls:127.0.0.1:5061"]\n'
+        )
 
     def test_tls_and_tcp_share_no_port(self) -> None:
         self.assertIn(

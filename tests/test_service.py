@@ -101,6 +101,7 @@ class Msrp:
     """The MSRP side."""
 
     address = "127.0.0.1:2855"
+    tls_address = ""
 
     def __init__(self, rooms: Rooms) -> None:
         self.rooms = rooms

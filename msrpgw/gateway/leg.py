@@ -18,6 +18,7 @@ from msrpgw.msrp.session import Incoming, Report, SendResult, Session
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog
 from msrpgw.sip.invite import InviteUsage
+from msrpgw.sip.routing import goes_over_tls
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer, Timers
 
@@ -134,7 +135,7 @@ class Leg:
             ruri=ruri,
             from_uri=from_uri,
             to_uri=to_uri,
-            offer=self._media.offer(),
+            offer=self._media.offer(goes_over_tls(ruri, self._agent.settings)),
             headers=[("Max-Forwards", str(max_forwards))],
             timeout=timeout or self._agent.settings.timer_c,
         )
@@ -145,7 +146,10 @@ class Leg:
         self._limit_setup(timeout)
         self._usage = usage = InviteUsage.incoming(self._agent, transaction, self)
         try:
-            body = self._media.answer(usage.offer) if usage.offer else self._media.offer()
+            if usage.offer:
+                body = self._media.answer(usage.offer, usage.protected)
+            else:
+                body = self._media.offer(usage.protected)
         except SipError as error:
             usage.reject(error.status, error.reason, error.headers)
             self._end(error.status, error.reason)
@@ -178,7 +182,7 @@ class Leg:
         self._listener.dialog_changed(self)
         if self.state is LegState.CALLING:
             try:
-                self._media.apply_answer(sdp)
+                self._media.apply_answer(sdp, self._protected)
             except SipError as error:
                 self._hang_up(error.status, error.reason)
                 return
@@ -203,12 +207,12 @@ class Leg:
             usage.answer(self._media.offer())
             return
         if self._media.is_current(sdp):
-            usage.answer(self._media.answer(sdp))
+            usage.answer(self._media.answer(sdp, usage.protected))
             self._listener.dialog_changed(self)
             return
         media = self._new_session(self._media)
         try:
-            body = media.answer(sdp)
+            body = media.answer(sdp, usage.protected)
         except SipError as error:
             media.close()
             usage.refuse_offer(error.status, error.headers)
@@ -229,7 +233,7 @@ class Leg:
             return
         self._offered = None
         try:
-            media.apply_answer(sdp)
+            media.apply_answer(sdp, self._protected)
         except SipError as error:
             media.close()
             self._hang_up(error.status, error.reason)
@@ -347,6 +351,11 @@ class Leg:
         if self._source or self._usage is None:
             return self._source
         return self._usage.peer_host
+
+    @property
+    def _protected(self) -> bool:
+        """Whether the SDP that the peer sent last came over TLS."""
+        return self._usage is not None and self._usage.protected
 
     @property
     def dialog(self) -> Dialog | None:

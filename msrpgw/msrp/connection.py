@@ -75,6 +75,7 @@ class Connection(Protocol):
     """
 
     transport: IStream
+    secure = False  #: whether it is TLS
 
     def __init__(
         self, owner: Owner, timers: Timers, settings: MsrpSettings, *, accepted: bool, trusted: bool
@@ -89,7 +90,7 @@ class Connection(Protocol):
         self._accepted = accepted
         self.trusted = trusted  #: whether its requests may be served; else they get 403
         self.peer_host = ""  #: address of the peer
-        self.pool_key: tuple[str, int] | None = None  #: host and port that sessions share it by
+        self.pool_key: object = None  #: what sessions share it by; None: they don't
         self.sessions: dict[Bound, None] = {}  #: in the order in which they were bound
         #: SENDs of ours that wait for their response, by transaction id.  Ids are matched here
         #: and not by session: a response belongs to the connection of its request (§7.2)

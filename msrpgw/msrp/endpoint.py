@@ -20,10 +20,12 @@ from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.counters import MsrpCounters
 from msrpgw.msrp.frame import Request
 from msrpgw.msrp.pool import Pool
+from msrpgw.msrp.secure import SecureSide
 from msrpgw.msrp.session import Session, SessionListener, SessionState
 from msrpgw.msrp.settings import MsrpSettings
-from msrpgw.msrp.uri import MsrpUri, parse_msrp_uri
+from msrpgw.msrp.uri import MsrpUri, parse_msrp_uri, split_address
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 
 _log = Logger()
 
@@ -59,7 +61,9 @@ class Endpoint:
         settings: MsrpSettings,
         *,
         allow_source: Callable[[str], bool],
+        tls: Tls | None = None,
     ) -> None:
+        """``tls``: needed if ``settings`` have ``listen_tls``."""
         self._reactor = reactor
         self._allow_source = allow_source
         self._port: IListeningPort | None = None
@@ -72,15 +76,21 @@ class Endpoint:
         self.settings = settings
         self.counters = MsrpCounters()
         self.budget = Budget(settings.assembly_budget)
-        self.pool = Pool(reactor, settings.connect_timeout, _Connections(self, accepted=False))
+        self.secure: SecureSide | None = None  #: MSRPS; None: it is not spoken
+        if tls is not None and settings.listen_tls is not None:
+            self.secure = SecureSide(self, reactor, timers, settings, tls)
+        own = _Connections(self, accepted=False)
+        self.pool = Pool(reactor, settings.connect_timeout, own, self.secure)
 
     # Listening
 
     def listen(self) -> None:
-        """Listen on ``settings.listen``.  Raises CannotListenError."""
+        """Listen on all that ``settings`` say.  Raises CannotListenError."""
         host, port = split_address(self.settings.listen)
         factory = _Connections(self, accepted=True)
         self._port = self._reactor.listenTCP(port, factory, backlog=1024, interface=host)
+        if self.secure is not None:
+            self.secure.listen()
 
     @property
     def address(self) -> str:
@@ -93,6 +103,11 @@ class Endpoint:
         return f"[{host}]:{bound.port}" if ":" in host else f"{host}:{bound.port}"
 
     @property
+    def tls_address(self) -> str:
+        """The same for MSRPS; empty when it is not spoken."""
+        return self.secure.address if self.secure is not None else ""
+
+    @property
     def connections(self) -> int:
         """How many connections there are."""
         return len(self._connections)
@@ -100,25 +115,45 @@ class Endpoint:
     def build_connection(self, addr: IAddress | None, *, accepted: bool) -> Connection | None:
         """Make the protocol of a connection; None when there are as many as there may be."""
         host = str(getattr(addr, "host", ""))
-        if len(self._connections) >= self.settings.max_connections:
-            self.counters.refused_connections += 1
-            _log.warn("no MSRP connection with {host}: max_connections reached", host=host)
+        if not self.has_room(host):
             return None
-        trusted = not accepted or self._allow_source(host)
-        if not trusted:
-            self.counters.refused_sources += 1
-            _log.info("MSRP connection from {host}, which is no trusted source", host=host)
+        trusted = not accepted or self.may_speak(host)
         connection = Connection(
             self, self.timers, self.settings, accepted=accepted, trusted=trusted
         )
-        self._connections.add(connection)
+        self.add(connection)
         return connection
+
+    def has_room(self, host: str) -> bool:
+        """Whether there may be another connection; counted and logged if not."""
+        opening = len(self.secure) if self.secure is not None else 0
+        if len(self._connections) + opening < self.settings.max_connections:
+            return True
+        self.counters.refused_connections += 1
+        _log.warn("no MSRP connection with {host}: max_connections reached", host=host)
+        return False
+
+    def may_speak(self, host: str) -> bool:
+        """Whether requests from an address are served; counted and logged if not."""
+        trusted = self._allow_source(host)
+        if not trusted:
+            self.counters.refused_sources += 1
+            _log.info("MSRP connection from {host}, which is no trusted source", host=host)
+        return trusted
+
+    def add(self, connection: Connection) -> None:
+        """One more connection."""
+        self._connections.add(connection)
 
     def connection_gone(self, connection: Connection) -> None:
         """A connection is closed."""
         self._connections.discard(connection)
         self.pool.forget(connection)
-        if not self._connections:
+        self.check_closed()
+
+    def check_closed(self) -> None:
+        """Whoever waits for the end is told, if this is it."""
+        if not self._connections and not self.secure:
             closed, self._closed = self._closed, []
             for waiting in closed:
                 waiting.callback(None)
@@ -137,11 +172,15 @@ class Endpoint:
         ``replaces``: the session that was lost, of which this one is the continuation (§5.4); what
         the peer repeats is recognised by its Message-ID, REPORTs still owed go out here.
         """
-        path = self._new_path()
+        path = self.new_path(tls=replaces is not None and replaces.secure)
         session = Session(self, listener, accept_types, path, replaces)
-        self._sessions[session.path_text] = session
-        self._by_key[path.key()] = session
+        self.remember(session)
         return session
+
+    def remember(self, session: Session) -> None:
+        """From now on requests to a session's URI find it."""
+        self._sessions[session.path_text] = session
+        self._by_key[session.path.key()] = session
 
     def forget(self, session: Session) -> None:
         """A session is over: its URI is spent."""
@@ -152,7 +191,10 @@ class Endpoint:
         """The sessions that aren't over."""
         return list(self._sessions.values())
 
-    def _new_path(self) -> MsrpUri:
+    def new_path(self, *, tls: bool) -> MsrpUri:
+        """A URI that nobody can guess (§14.1); ``tls``: for MSRPS."""
+        if tls and self.secure is not None:
+            return self.secure.new_path(self.random(16).hex())
         host, port = split_address(self.address)
         if self.settings.my_uri is not None:
             # A whole session URI names its transport; the setting is only where we are reached.
@@ -195,6 +237,10 @@ class Endpoint:
             connection.refuse(request, 481, "No such session")
         elif session.peer is not None and not self._is_from_peer(session, request):
             connection.refuse(request, 403, "From-Path is not the session's peer")
+        elif session.secure is not connection.secure:
+            if session.secure and self.secure is not None:
+                self.secure.plain_text_came(connection.peer_host)
+            connection.refuse(request, 403, "Not over the transport of the session")
         elif method == "SEND":
             if session.state is SessionState.NEGOTIATING:
                 session.hold(connection, request)
@@ -242,15 +288,11 @@ class Endpoint:
             self._port = None
             if stopped is not None:
                 waiting.append(stopped)
-        if self._connections:
+        if self.secure is not None:
+            waiting.append(self.secure.close())
+        if self._connections or self.secure:
             closed: Deferred[None] = Deferred()
             self._closed.append(closed)
             waiting.append(closed)
         done: Deferred[None] = DeferredList(waiting).addCallback(lambda _: None)
         return done
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Split ``ADDRESS:PORT``; an IPv6 address loses its brackets."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)

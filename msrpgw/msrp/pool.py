@@ -13,9 +13,9 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IStreamClientEndpoint,
 )
-from twisted.python.failure import Failure
 
 from msrpgw.msrp.connection import Connection
+from msrpgw.msrp.secure import SecureSide, Wanted
 from msrpgw.msrp.uri import MsrpUri
 
 DEFAULT_PORT = 2855  #: RFC 4975 §15.4
@@ -23,7 +23,8 @@ DEFAULT_PORT = 2855  #: RFC 4975 §15.4
 #: most hosts of which we remember that their connections can't be shared
 LONERS = 1024
 
-Key = tuple[str, int]
+#: host, port, and for MSRPS what was proven
+Key = tuple[str, int, Wanted | None]
 
 
 class Connecting(typing.Protocol):
@@ -52,21 +53,40 @@ class Pool:
     One hanging connect keeps nobody waiting but the sessions to that very host and port.
     """
 
-    def __init__(self, reactor: IReactorTCP, timeout: float, factory: IProtocolFactory) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTCP,
+        timeout: float,
+        factory: IProtocolFactory,
+        secure: SecureSide | None = None,
+    ) -> None:
+        """``factory``: of plain Connections; ``secure`` makes those of MSRPS."""
         self._reactor = reactor
         self._timeout = timeout
-        self._factory = factory  # of Connections
+        self._factory = factory
+        self._secure = secure
         self._shared: dict[Key, Connection | _Attempt] = {}
         self._attempts: set[_Attempt] = set()
-        self._loners: dict[Key, None] = {}  # hosts that refused a second session on a connection
+        self._loners: dict[
+            tuple[str, int], None
+        ] = {}  # hosts that refused a second session on a connection
 
-    def connect(self, uri: MsrpUri, waiting: Connecting, *, alone: bool = False) -> None:
+    def connect(
+        self,
+        uri: MsrpUri,
+        waiting: Connecting,
+        *,
+        alone: bool = False,
+        wanted: Wanted | None = None,
+    ) -> None:
         """Get a connection to the URI's host: one that is there, or a new one.
 
-        ``alone``: one that nobody else uses.
+        ``alone``: one that nobody else uses.  ``wanted``: what the peer of an MSRPS session must
+        prove; connections are shared by sessions that want the same.
         """
-        key = _key(uri)
-        share = not alone and key not in self._loners
+        place = _place(uri)
+        key = (*place, wanted)
+        share = not alone and place not in self._loners
         found = self._shared.get(key) if share else None
         if isinstance(found, Connection) and not found.closing:
             waiting.connected(found)
@@ -82,16 +102,29 @@ class Pool:
 
     def never_share(self, uri: MsrpUri) -> None:
         """A peer there refused a second session on a connection, and took it on its own."""
-        self._loners[_key(uri)] = None
+        self._loners[_place(uri)] = None
         if len(self._loners) > LONERS:
             del self._loners[next(iter(self._loners))]
 
     def _dial(self, key: Key, attempt: _Attempt) -> None:
-        attempt.deferred = deferred = self._endpoint(*key).connect(self._factory)
-        deferred.addCallbacks(
-            lambda connection: self._connected(typing.cast(Connection, connection), key, attempt),
-            lambda failure: self._failed(failure, key, attempt),
-        )
+        host, port, wanted = key
+        where = self._endpoint(host, port)
+        if wanted is None:
+            attempt.deferred = deferred = where.connect(self._factory)
+            deferred.addCallbacks(
+                lambda made: self._connected(typing.cast(Connection, made), key, attempt),
+                lambda failure: self._failed(failure.getErrorMessage(), key, attempt),
+            )
+        elif self._secure is not None:
+            attempt.deferred = deferred = self._secure.dial(
+                where,
+                wanted,
+                lambda connection: self._connected(connection, key, attempt),
+                lambda reason: self._failed(reason, key, attempt),
+            )
+            deferred.addErrback(
+                lambda failure: self._failed(failure.getErrorMessage(), key, attempt)
+            )
 
     def _endpoint(self, host: str, port: int) -> IStreamClientEndpoint:
         # An address needs no look-up, and HostnameEndpoint would make one of its own kind.
@@ -111,17 +144,16 @@ class Pool:
         if not connection.sessions:
             connection.close()
 
-    def _failed(self, failure: Failure, key: Key, attempt: _Attempt) -> None:
+    def _failed(self, reason: str, key: Key, attempt: _Attempt) -> None:
         self._attempts.discard(attempt)
         if self._shared.get(key) is attempt:
             del self._shared[key]
-        reason = failure.getErrorMessage()
         for waiting in attempt.waiting:
             waiting.connect_failed(reason)
 
     def forget(self, connection: Connection) -> None:
         """A connection is closed: offer it to nobody."""
-        key = connection.pool_key
+        key = typing.cast(Key | None, connection.pool_key)
         if key is not None and self._shared.get(key) is connection:
             del self._shared[key]
 
@@ -132,5 +164,5 @@ class Pool:
                 attempt.deferred.cancel()
 
 
-def _key(uri: MsrpUri) -> Key:
+def _place(uri: MsrpUri) -> tuple[str, int]:
     return uri.host.lower(), uri.port or DEFAULT_PORT

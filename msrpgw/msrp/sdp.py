@@ -1,7 +1,7 @@
 """SDP for MSRP: offers and answers with one m=message line (RFC 4975 §8, RFC 3264, RFC 6135).
 
 Reads leniently: line ends, order and missing optional attributes never make a failure.
-Pure: imports content, errors and uri.
+Pure: imports content, errors, uri and fingerprints of tls.
 """
 
 import re
@@ -11,12 +11,15 @@ import msgspec
 from msrpgw.content.media import MediaType, accepts
 from msrpgw.errors import MsrpSyntaxError, NotAcceptable
 from msrpgw.msrp.uri import MsrpUri, parse_path
+from msrpgw.tls.fingerprints import Fingerprint, parse_fingerprint
 
 PROTOCOL = "TCP/MSRP"
 _TLS_PROTOCOL = "TCP/TLS/MSRP"
 
 #: most m-lines of an offer that are answered
 _MAX_MEDIA = 32
+#: most a=fingerprint lines of one section that are read
+_MAX_FINGERPRINTS = 8
 _TOKEN = re.compile(r"[!-~]+\Z")
 _TIME = re.compile(r"\d+ \d+\Z", re.ASCII)
 
@@ -32,6 +35,12 @@ class MessageMedia(msgspec.Struct, frozen=True):
     max_size: int | None = None  #: bytes
     setup: str | None = None  #: active, passive, actpass; None when absent or holdconn
     host: str = ""  #: of the c-line; not used to connect (RFC 4975 §8.1)
+    fingerprints: tuple[Fingerprint, ...] = ()  #: of the peer's certificate (RFC 4572 §5)
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is MSRPS."""
+        return self.protocol == _TLS_PROTOCOL
 
 
 class LocalMedia(msgspec.Struct, frozen=True):
@@ -43,6 +52,17 @@ class LocalMedia(msgspec.Struct, frozen=True):
     reachable: bool = True  #: whether peers can connect to ``path``
     origin: int = 1  #: sess-id of the o-line: the same through a whole dialog (RFC 3264 §8)
     version: int = 1  #: sess-version: one more with each change
+    fingerprint: str = ""  #: of our certificate, for MSRPS
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is MSRPS."""
+        return self.path.scheme == "msrps"
+
+    @property
+    def protocol(self) -> str:
+        """Of the m-line."""
+        return _TLS_PROTOCOL if self.secure else PROTOCOL
 
 
 class Negotiated(msgspec.Struct, frozen=True):
@@ -53,6 +73,7 @@ class Negotiated(msgspec.Struct, frozen=True):
     accept_types: tuple[str, ...] = ("*",)
     accept_wrapped_types: tuple[str, ...] = ()
     max_size: int | None = None  #: bytes that the peer takes; None for no limit told
+    fingerprints: tuple[Fingerprint, ...] = ()  #: of the peer's certificate, for MSRPS
 
     def accepts(self, media_type: MediaType) -> bool:
         """Whether the peer takes this type unwrapped."""
@@ -66,7 +87,15 @@ class Negotiated(msgspec.Struct, frozen=True):
 class _Media:
     """One m-section, raw."""
 
-    __slots__ = ("attributes", "connection", "formats", "media", "port", "protocol")
+    __slots__ = (
+        "attributes",
+        "connection",
+        "fingerprints",
+        "formats",
+        "media",
+        "port",
+        "protocol",
+    )
 
     def __init__(self, value: str) -> None:
         fields = value.split()
@@ -77,15 +106,17 @@ class _Media:
         self.formats = fields[3:]
         self.connection = ""
         self.attributes: dict[str, str] = {}
+        self.fingerprints: list[str] = []
 
 
 class _Description:
     """A whole body, raw."""
 
-    __slots__ = ("attributes", "connection", "media", "time")
+    __slots__ = ("attributes", "connection", "fingerprints", "media", "time")
 
     def __init__(self, body: bytes) -> None:
         self.attributes: dict[str, str] = {}
+        self.fingerprints: list[str] = []
         self.connection = ""
         self.media: list[_Media] = []
         self.time = "0 0"
@@ -105,18 +136,23 @@ class _Description:
                 self.media.append(section)
             elif kind == "a":
                 name, _, text_value = value.partition(":")
-                section.attributes.setdefault(name.strip().lower(), text_value.strip())
+                name = name.strip().lower()
+                section.attributes.setdefault(name, text_value.strip())
+                if name == "fingerprint" and len(section.fingerprints) < _MAX_FINGERPRINTS:
+                    section.fingerprints.append(text_value)
             elif kind == "c":
                 section.connection = value.split()[-1] if value else ""
             elif kind == "t" and _TIME.match(value):
                 self.time = value
 
-    def message(self, media: _Media) -> MessageMedia:
+    def message(self, media: _Media, plain: bool, tls: bool) -> MessageMedia:
         """Read an m=message section.  Raises NotAcceptable when it can't be used."""
         protocol = media.protocol.upper()
-        if protocol == _TLS_PROTOCOL:
+        if protocol == _TLS_PROTOCOL and not tls:
             raise _refused(302, "TCP/TLS/MSRP is not supported")
-        if protocol != PROTOCOL:
+        if protocol == PROTOCOL and not plain:
+            raise _refused(302, "Only TCP/TLS/MSRP will do")
+        if protocol not in (PROTOCOL, _TLS_PROTOCOL):
             raise _refused(302, "Only TCP/MSRP is supported")
         text = self._attribute(media, "path")
         if text is None:
@@ -125,15 +161,16 @@ class _Description:
             path = parse_path(text)
         except MsrpSyntaxError as error:
             raise _refused(399, f"a=path: {error.comment}") from error
-        if any(uri.scheme != "msrp" for uri in path):
-            raise _refused(302, "msrps URIs are not supported")
+        # Whom to connect to, and how, is said by the first; what relays do is their affair.
+        if (path[0].scheme == "msrps") is not (protocol == _TLS_PROTOCOL):
+            raise _refused(302, f"a=path of {path[0].scheme} URIs does not go with {protocol}")
         if not path[-1].session_id:
             raise _refused(399, "a=path without a session-id")
         setup = (self._attribute(media, "setup") or "").lower()
         size = self._attribute(media, "max-size") or ""
         return MessageMedia(
             port=media.port,
-            protocol=PROTOCOL,
+            protocol=protocol,
             path=path,
             accept_types=tuple((self._attribute(media, "accept-types") or "*").split()),
             accept_wrapped_types=tuple(
@@ -142,6 +179,9 @@ class _Description:
             max_size=int(size) if size.isascii() and size.isdigit() and len(size) < 19 else None,
             setup=setup if setup in ("active", "passive", "actpass") else None,
             host=media.connection or self.connection,
+            fingerprints=tuple(
+                filter(None, map(parse_fingerprint, media.fingerprints or self.fingerprints))
+            ),
         )
 
     def _attribute(self, media: _Media, name: str) -> str | None:
@@ -159,14 +199,14 @@ def _quotable(text: str) -> str:
     return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
 
 
-def _choose(description: _Description) -> tuple[_Media, MessageMedia]:
+def _choose(description: _Description, *, plain: bool, tls: bool) -> tuple[_Media, MessageMedia]:
     """The first m-line that we can use."""
     problem: NotAcceptable | None = None
     for media in description.media:
         if media.media != "message" or media.port == 0:
             continue
         try:
-            return media, description.message(media)
+            return media, description.message(media, plain, tls)
         except NotAcceptable as error:
             problem = problem or error
     if problem is not None:
@@ -176,12 +216,13 @@ def _choose(description: _Description) -> tuple[_Media, MessageMedia]:
     raise _refused(304, "No m=message line")
 
 
-def parse_message_media(body: bytes) -> MessageMedia:
+def parse_message_media(body: bytes, *, plain: bool = True, tls: bool = False) -> MessageMedia:
     """What the m=message line of an offer or answer says.
 
+    ``plain``, ``tls``: whether it may be one for MSRP, for MSRPS.
     Raises NotAcceptable, with a Warning that says why, when there is none that can be used.
     """
-    return _choose(_Description(body))[1]
+    return _choose(_Description(body), plain=plain, tls=tls)[1]
 
 
 def make_offer(local: LocalMedia) -> bytes:
@@ -194,10 +235,11 @@ def make_offer(local: LocalMedia) -> bytes:
 def make_answer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
     """Our answer to an offer, and what it agrees on; m-lines not used are refused by port 0.
 
+    An m-line for MSRPS is used if ``local`` is MSRPS, and no other.
     Raises NotAcceptable, with a Warning that says why, when there is no m-line that can be used.
     """
     description = _Description(offer)
-    chosen, remote = _choose(description)
+    chosen, remote = _choose(description, plain=not local.secure, tls=local.secure)
     # RFC 6135 §4.2: who says nothing, or holdconn, is active when it offers.
     active = remote.setup == "passive" or (remote.setup == "actpass" and not local.reachable)
     lines = _session_lines(local, description.time)
@@ -214,14 +256,19 @@ def accept_answer(local: LocalMedia, answer: bytes) -> Negotiated:
 
     Raises NotAcceptable when the answer refuses our m-line or can't be used.
     """
-    remote = parse_message_media(answer)
+    remote = parse_message_media(answer, plain=not local.secure, tls=local.secure)
     # Only a peer that says active connects: older ones say nothing and wait (RFC 4975 §5.4).
     return _negotiated(remote, remote.setup != "active" or not local.reachable)
 
 
 def _negotiated(remote: MessageMedia, active: bool) -> Negotiated:
     return Negotiated(
-        remote.path, active, remote.accept_types, remote.accept_wrapped_types, remote.max_size
+        remote.path,
+        active,
+        remote.accept_types,
+        remote.accept_wrapped_types,
+        remote.max_size,
+        remote.fingerprints,
     )
 
 
@@ -238,13 +285,16 @@ def _session_lines(local: LocalMedia, time: str) -> list[str]:
 
 
 def _media_lines(local: LocalMedia, setup: str) -> list[str]:
-    return [
-        f"m=message {local.path.port or 2855} {PROTOCOL} *",
+    lines = [
+        f"m=message {local.path.port or 2855} {local.protocol} *",
         f"a=accept-types:{' '.join(local.accept_types)}",
         f"a=path:{local.path.render()}",
         f"a=max-size:{local.max_size}",
         f"a=setup:{setup}",
     ]
+    if local.secure and local.fingerprint:
+        lines.append(f"a=fingerprint:{local.fingerprint}")
+    return lines
 
 
 def _refusal_line(media: _Media) -> str:

@@ -13,6 +13,8 @@ import enum
 import typing
 from collections.abc import Sequence
 
+import msgspec
+
 from msrpgw.content.media import accepts, parse_media_type
 from msrpgw.errors import NotAcceptable
 from msrpgw.msrp.chunks import new_transaction_id
@@ -29,6 +31,7 @@ from msrpgw.msrp.sdp import (
     make_offer,
     parse_message_media,
 )
+from msrpgw.msrp.secure import Wanted
 from msrpgw.msrp.uri import MsrpUri
 from msrpgw.timers import Timer
 
@@ -104,7 +107,10 @@ class Session:
             # RFC 3264 §8: in one dialog the origin stays, its version counts the changes.
             origin=former.origin if former else int.from_bytes(endpoint.random(4)),
             version=former.version + 1 if former else 1,
+            fingerprint=endpoint.secure.fingerprint if endpoint.secure is not None else "",
         )
+        #: MSRPS, when it is known: what a peer's certificate must prove
+        self._wanted: Wanted | None = None
         self._accepts: dict[str, bool] = {}  # by media type: whether the peer takes it
         self._early: list[Request] = []  # came before start()
         self._early_size = 0
@@ -134,34 +140,64 @@ class Session:
 
     # SDP
 
-    def offer(self) -> bytes:
-        """Our SDP offer (RFC 4975 §8); the same again in a later offer that changes nothing."""
+    def offer(self, protected: bool = False) -> bytes:
+        """Our SDP offer (RFC 4975 §8); the same again in a later offer that changes nothing.
+
+        ``protected``: it goes over TLS, and so may MSRP: then we offer MSRPS.
+        """
+        if protected or self._endpoint.settings.require_tls:
+            self._use_tls()
         return make_offer(self._local)
 
-    def answer(self, offer: bytes) -> bytes:
+    def answer(self, offer: bytes, protected: bool = False) -> bytes:
         """Our SDP answer to the peer's offer; also to a later one, if it ``is_current``.
 
+        ``protected``: the offer came over TLS.
         Raises NotAcceptable when it has no usable m-line.
         """
+        if self._endpoint.secure is not None:
+            plain = not self._endpoint.settings.require_tls and not self.secure
+            if parse_message_media(offer, plain=plain, tls=True).secure:
+                self._use_tls()
         answer, peer = make_answer(offer, self._local)
-        self._negotiated(peer)
+        self._negotiated(peer, protected)
         return answer
 
-    def apply_answer(self, answer: bytes) -> None:
-        """Take the peer's answer to our offer.  Raises NotAcceptable when it can't be used."""
-        self._negotiated(accept_answer(self._local, answer))
+    def apply_answer(self, answer: bytes, protected: bool = False) -> None:
+        """Take the peer's answer to our offer.  Raises NotAcceptable when it can't be used.
+
+        ``protected``: it came over TLS.
+        """
+        self._negotiated(accept_answer(self._local, answer), protected)
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is MSRPS; if so, what takes its place is so, too."""
+        return self.path.scheme == "msrps"
+
+    def _use_tls(self) -> None:
+        """Become an MSRPS session, while nobody knows our URI yet."""
+        if self.secure or self.peer is not None or self._endpoint.secure is None:
+            return
+        self._endpoint.forget(self)
+        self.path = self._endpoint.new_path(tls=True)
+        self.path_text = self.path.render()
+        self._local = msgspec.structs.replace(self._local, path=self.path)
+        self._endpoint.remember(self)
 
     def is_current(self, sdp: bytes) -> bool:
         """Whether the peer's SDP names the session that we have, and not another one."""
         try:
-            path = parse_message_media(sdp).path
+            path = parse_message_media(sdp, plain=not self.secure, tls=self.secure).path
         except NotAcceptable:
             return False
         peer = self.peer
         return peer is not None and path == peer.remote_path
 
-    def _negotiated(self, peer: Negotiated) -> None:
+    def _negotiated(self, peer: Negotiated, protected: bool) -> None:
         self.peer = peer
+        if self.secure and self._endpoint.secure is not None:
+            self._wanted = self._endpoint.secure.wanted(peer, protected)
         self._accepts.clear()
         self._to_path = " ".join(uri.render() for uri in peer.remote_path)
         self.from_paths = {self._to_path}
@@ -243,7 +279,9 @@ class Session:
     def _connect(self) -> None:
         assert self.peer is not None
         self.state = SessionState.CONNECTING
-        self._endpoint.pool.connect(self.peer.remote_path[0], self, alone=self._alone)
+        self._endpoint.pool.connect(
+            self.peer.remote_path[0], self, alone=self._alone, wanted=self._wanted
+        )
 
     def connected(self, connection: Connection) -> None:
         """The connection to the peer is there: bind it with an empty SEND (§5.4)."""
@@ -309,6 +347,11 @@ class Session:
         if self.connection is not None:
             connection.refuse(request, 506, "The session is bound to another connection")
             return False
+        if not self._believe(connection):
+            connection.refuse(request, 403, "The certificate is not that of the session's peer")
+            if not connection.sessions:
+                connection.close()
+            return False
         self.connection = connection
         connection.bind(self)
         if request.body is None and not request.truncated:
@@ -318,6 +361,17 @@ class Session:
             return False
         self._up()
         return True
+
+    def _believe(self, connection: Connection) -> bool:
+        """Whether who connected to us is the peer.  If not, and it must connect, that was all:
+        §14.4 wants the session torn down."""
+        wanted, secure = self._wanted, self._endpoint.secure
+        if wanted is None or secure is None:
+            return True
+        reason = secure.disbelief(connection, wanted, self.path.session_id)
+        if reason and self.state is SessionState.WAITING:
+            self._fail(reason)
+        return not reason
 
     def proven(self) -> None:
         """The peer sent a message on our connection before it answered our first SEND."""

@@ -17,6 +17,13 @@ class MsrpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     #: ``msrp://HOST[:PORT]`` that peers reach us at; default: the bound address.
     #: Whether it can be reached decides a=setup: see ``reachable``
     my_uri: str | None = None
+    #: where to listen for MSRPS: ``ADDRESS:PORT``; None: MSRPS is not spoken
+    listen_tls: str | None = None
+    #: ``msrps://HOST[:PORT]`` that peers reach us at; default: the bound address
+    my_uri_tls: str | None = None
+    #: whether only MSRPS will do; else a call that goes over TLS offers MSRPS, others MSRP,
+    #: and peers have their choice
+    require_tls: bool = False
     #: whether peers can connect to ``my_uri``: offers say actpass, else active (RFC 6135)
     reachable: bool = True
     #: URI of an MSRP relay (RFC 4976); refused at start-up until relays are supported

@@ -131,3 +131,9 @@ def parse_path(text: str) -> tuple[MsrpUri, ...]:
     if len(uris) > MAX_PATH:
         raise MsrpSyntaxError("Path too long")
     return tuple(map(parse_msrp_uri, uris))
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split ``ADDRESS:PORT``; an IPv6 address loses its brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)

@@ -70,9 +70,12 @@ class Locator:
         if all(one.startswith("tls:") for one in listen):
             self._preferred = "TLS"
         self._secure = any(one.startswith("tls:") for one in listen)
-        # TCP needs no listener: responses come back over the connection that we make.
-        others = ("TCP", "TLS") if self._secure else ("TCP",)
-        self._transports = tuple(dict.fromkeys((self._preferred, *others)))
+        # TCP needs no listener: responses come back over the connection that we make.  But who
+        # has only TLS wants only TLS.
+        self._transports: tuple[str, ...] = (self._preferred,)
+        if self._preferred != "TLS":
+            others = ("TCP", "TLS") if self._secure else ("TCP",)
+            self._transports = tuple(dict.fromkeys((self._preferred, *others)))
         self._kinds: list[Kind] = []
         if any("[" in one for one in listen):
             self._kinds.append(Kind.AAAA)

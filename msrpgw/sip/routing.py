@@ -80,6 +80,9 @@ class Router:
         Raises SipSyntaxError for a bad URI.
         """
         secure = is_secure(request.uri)
+        if not self._proxies.any and "Route" not in request.headers:
+            targets = self._locator.locate_now(request.target, secure=secure)
+            return self._dead.sort(targets) if targets else targets
         found: list[Target] = []
         for hop in self.hops(request):
             targets = self._locator.locate_now(hop.uri, secure=secure)
@@ -112,6 +115,32 @@ def first_hop(settings: SipSettings, uri: Uri) -> Uri:
     """Where a request outside of dialogs goes next, as far as one can tell without a look-up."""
     proxies = Proxies(settings).of(uri) if settings.outbound_proxy or settings.routes else ()
     return proxies[0] if proxies else uri
+
+
+def goes_over_tls(ruri: str, settings: SipSettings) -> bool:
+    """Whether a request outside a dialog goes over TLS, whichever of its next hops is taken.
+
+    False for what is no URI.  No DNS record turns a True into anything else.
+    """
+    listen = [text.lower() for text in settings.listen]
+    if not any(one.startswith("tls:") for one in listen):
+        return False
+    try:
+        uri = parse_uri(ruri)
+    except SipError:
+        return False
+    hops: Sequence[Uri] = Proxies(settings).of(uri) or (uri,)
+    only_tls = all(one.startswith("tls:") for one in listen)
+    return all(
+        isinstance(hop, SipUri)
+        and (
+            is_secure(ruri)
+            or hop.scheme == "sips"
+            or hop.transport == "tls"
+            or (hop.transport is None and only_tls)
+        )
+        for hop in hops
+    )
 
 
 def _parse_proxies(key: str, texts: str | Sequence[str]) -> tuple[SipUri, ...]:

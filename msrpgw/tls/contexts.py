@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from msrpgw.complaints import escaped
 from msrpgw.tls.certificates import BadTlsSettings, Certificates, OwnCertificate
-from msrpgw.tls.failures import explain_verification
+from msrpgw.tls.failures import OUTDATED, explain_verification
 from msrpgw.tls.names import Names, is_address, names_of
 from msrpgw.tls.settings import TlsSettings
 
@@ -43,6 +43,7 @@ class Evidence(msgspec.Struct, frozen=True):
     der: bytes = b""  #: the certificate; empty: the peer has shown none
     names: Names = Names()
     problem: str = ""  #: why no authority of ours vouches for it; empty when one does
+    outdated: bool = False  #: whether that is, or is among other things, for its dates
 
     @property
     def vouched(self) -> bool:
@@ -55,7 +56,8 @@ class _Connection(SSL.Connection):
 
     def __init__(self, context: SSL.Context) -> None:
         super().__init__(context, None)
-        self.problem = ""  #: the first thing that OpenSSL found
+        self.problem = ""  #: the first thing that OpenSSL found, but the dates before others
+        self.outdated = False  #: whether it was the dates
         # SNI may give the connection another context, while OpenSSL still calls back into this.
         self.begun_with = context
 
@@ -147,7 +149,10 @@ def evidence_of(connection: SSL.Connection) -> Evidence:
     if certificate is None:
         return Evidence()
     return Evidence(
-        certificate.public_bytes(Encoding.DER), names_of(certificate), problem_of(connection)
+        certificate.public_bytes(Encoding.DER),
+        names_of(certificate),
+        problem_of(connection),
+        isinstance(connection, _Connection) and connection.outdated,
     )
 
 
@@ -158,7 +163,10 @@ def problem_of(connection: SSL.Connection) -> str:
 
 def _note(connection: SSL.Connection, number: int) -> None:
     assert isinstance(connection, _Connection)
-    connection.problem = connection.problem or explain_verification(number)
+    outdated = number in OUTDATED
+    if not connection.problem or (outdated and not connection.outdated):
+        connection.problem = explain_verification(number)
+    connection.outdated = connection.outdated or outdated
 
 
 def _strict(

@@ -17,10 +17,12 @@ _VERIFICATION = {
     20: "the certificate is of an unknown authority",
     21: "the certificate is of an unknown authority",
     22: "the certificate's chain is too long",
-    23: "the certificate was revoked",
     24: "the certificate is signed by one that is no authority",
     26: "the certificate is not for this purpose (extendedKeyUsage)",
 }
+
+#: those that are about dates
+OUTDATED = frozenset({9, 10})
 
 #: parts of OpenSSL's reasons, the first that fits counts
 _REASONS = (

@@ -43,10 +43,16 @@ class Untrusted(Exception):
 Admit = Callable[[Evidence], IProtocol | None]
 #: told once why there will be no protocol
 OnFailed = Callable[[str], None]
+#: told once that the protocol is there
+OnDone = Callable[[IProtocol], None]
 
 
 def _nobody(reason: str) -> None:
     """Nobody waits."""
+
+
+def _known(protocol: IProtocol) -> None:
+    """Whoever made it knows already."""
 
 
 def _unheard(reason: Failure) -> None:
@@ -59,12 +65,15 @@ class Handshake(Protocol):
 
     transport: TLSMemoryBIOProtocol
 
-    def __init__(self, owner: "Handshakes", role: Role, admit: Admit, failed: OnFailed) -> None:
+    def __init__(
+        self, owner: "Handshakes", role: Role, admit: Admit, failed: OnFailed, done: OnDone
+    ) -> None:
         self._owner = owner
         self.accepted = role.endswith("server")  #: whether the peer connected
         self._role = role
         self._admit = admit
         self._failed = failed
+        self._done = done
         self._timer: Timer | None = None
         self._over = False
         self._host = ""
@@ -80,7 +89,12 @@ class Handshake(Protocol):
             return
         tls = self.transport
         try:
-            protocol = self._admit(evidence_of(tls.getHandle()))
+            evidence = evidence_of(tls.getHandle())
+        except Exception:  # of a certificate that OpenSSL can read, and cryptography can't
+            self._fail("the certificate can't be read", "")
+            return
+        try:
+            protocol = self._admit(evidence)
         except Untrusted as error:
             self._fail(error.reason, error.detail)
             return
@@ -91,6 +105,7 @@ class Handshake(Protocol):
         self._owner.discard(self)
         tls.wrappedProtocol = protocol
         protocol.makeConnection(tls)
+        self._done(protocol)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It failed."""
@@ -183,7 +198,7 @@ class Handshakes:
             if admit is None:
                 return None
             self._accepted += 1
-            return self._begin(role, admit, _nobody)
+            return self._begin(role, admit, _nobody, _known)
 
         # What Twisted's annotations don't say: any factory will do for a port.
         return typing.cast(ServerFactory, self._factory(self._tls.creator(role), False, build))
@@ -195,20 +210,21 @@ class Handshakes:
         admit: Admit,
         failed: OnFailed,
         refused: Callable[[Failure], None] = _unheard,
+        done: OnDone = _known,
     ) -> ClientFactory:
         """A factory for one connection to ``name``.
 
         ``failed`` is told of a handshake that comes to nothing, ``refused`` of a TCP connection
-        that does.
+        that does, ``done`` of a protocol that is there and connected.
         """
         creator = self._tls.creator(role, name)
         factory = self._factory(
-            creator, True, lambda address: self._begin(role, admit, failed), refused
+            creator, True, lambda address: self._begin(role, admit, failed, done), refused
         )
         return typing.cast(ClientFactory, factory)
 
-    def _begin(self, role: Role, admit: Admit, failed: OnFailed) -> Handshake:
-        handshake = Handshake(self, role, admit, failed)
+    def _begin(self, role: Role, admit: Admit, failed: OnFailed, done: OnDone) -> Handshake:
+        handshake = Handshake(self, role, admit, failed, done)
         self._going.add(handshake)
         return handshake
 

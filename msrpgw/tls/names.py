@@ -72,7 +72,7 @@ def names_of(certificate: x509.Certificate) -> Names:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return Names(dns=_common_name(certificate))
-    except ValueError:
+    except Exception:  # each kind of nonsense has an exception of its own, with no common root
         return Names()
     sip: set[str] = set()
     dns: set[str] = set()
@@ -90,7 +90,7 @@ def names_of(certificate: x509.Certificate) -> Names:
 def _common_name(certificate: x509.Certificate) -> frozenset[str]:
     try:
         found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except ValueError:
+    except Exception:
         return frozenset()
     # §7.1: only a valid DNS name counts, and a person's name is none.
     texts = (_plain(str(each.value)) for each in found)

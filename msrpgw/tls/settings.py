@@ -23,6 +23,11 @@ class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     #: whether peers that connect must have a certificate that a CA of ours vouches for; MSRPS
     #: peers may have one with the fingerprint of their SDP instead
     require_client_certificate: bool = False
+    #: MSRPS: when a certificate that no CA of ours vouches for is good, if it has the fingerprint
+    #: of its owner's SDP (RFC 4572): when that SDP came over TLS, ``always``, or ``never``
+    self_signed: Literal["protected", "always", "never"] = "protected"
+    #: whether fingerprints made with SHA-1 count (RFC 4572 §5), where there are no better ones
+    sha1_fingerprints: bool = False
     #: seconds that a handshake may take
     handshake_timeout: Annotated[float, Meta(gt=0)] = 10.0
     #: most handshakes of peers under way at a time, on the SIP side and on the MSRP side

@@ -19,6 +19,7 @@ from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report, SendResult
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.invite import InviteUsage
+from msrpgw.sip.routing import goes_over_tls
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer
 from msrpgw.ua.texts import CONTENT_TYPES, OnSent, Sent, Signal, decoded
@@ -112,7 +113,7 @@ class Call:
             ruri=self.peer,
             from_uri=me,
             to_uri=self.peer,
-            offer=self._session.offer(),
+            offer=self._session.offer(goes_over_tls(self.peer, self._agent.settings)),
             timeout=self._setup_timeout,
         )
 
@@ -122,7 +123,10 @@ class Call:
         if usage is None:
             return
         try:
-            body = self._session.answer(usage.offer) if usage.offer else self._session.offer()
+            if usage.offer:
+                body = self._session.answer(usage.offer, usage.protected)
+            else:
+                body = self._session.offer(usage.protected)
         except SipError as error:
             self._signal(True, f"{error.status} {error.reason}")
             usage.reject(error.status, error.reason, error.headers)
@@ -174,13 +178,18 @@ class Call:
             else:
                 self._signal(False, "ACK")  # with the answer to our offer
             try:
-                self._session.apply_answer(sdp)
+                self._session.apply_answer(sdp, self._protected)
             except SipError as error:
                 self.end(error.reason)
                 return
             self._bind()
         else:
             self._signal(False, "ACK")
+
+    @property
+    def _protected(self) -> bool:
+        """Whether the peer's SDP came over TLS."""
+        return self._usage is not None and self._usage.protected
 
     def call_failed(self, status: int, reason: str) -> None:
         """No call came about."""
@@ -201,7 +210,7 @@ class Call:
             return
         session = self._endpoint.create_session(self, CONTENT_TYPES, replaces=self._session)
         try:
-            body = session.answer(sdp)
+            body = session.answer(sdp, usage.protected)
         except SipError as error:
             session.close()
             usage.refuse_offer(error.status, error.headers)

@@ -111,12 +111,14 @@ class Town:
 
     def _endpoint(self, host: str, port: int, life: int = 1, **settings: Any) -> Endpoint:
         reactor = self.network.host(host)
+        tls = settings.pop("tls", None)
         endpoint = Endpoint(
             reactor,
             Timers(reactor),
             CountingRandom(f"msrp {host}:{port}/{life}"),
             MsrpSettings(listen=f"{host}:{port}", **settings),
             allow_source=lambda address: True,
+            tls=tls,
         )
         endpoint.listen()
         return endpoint

@@ -19,10 +19,7 @@ debug=1
 log_stderror=yes
 children=1
 auto_aliases=no
-listen=udp:%(host)s:%(users)d
-listen=tcp:%(host)s:%(users)d
-listen=udp:%(host)s:%(gateways)d
-listen=tcp:%(host)s:%(gateways)d
+%(listen)s
 mpath="%(modules)s"
 loadmodule "tm.so"
 loadmodule "sl.so"
@@ -63,6 +60,7 @@ class ProxiedTestCase(PeerTestCase):
         skip = "kamailio is not installed (Debian package kamailio)"
 
     transport = "udp"  #: between proxy and gateway
+    proxy_listens: tuple[str, ...] = ("udp", "tcp")
 
     def setUp(self) -> "Deferred[None]":
         super().setUp()
@@ -72,8 +70,11 @@ class ProxiedTestCase(PeerTestCase):
         """Start Kamailio; returns when it listens."""
         directory = self.directory()
         [modules] = Path("/usr/lib").glob("*/kamailio/modules")
+        ports = (self.proxy_port, self.gateway_proxy_port)
+        listen = [f"listen={kind}:{HOST}:{port}" for port in ports for kind in self.proxy_listens]
         routes = ROUTES % {
             "host": HOST,
+            "listen": "\n".join([*listen, *self.more(directory)]),
             "users": self.proxy_port,
             "gateways": self.gateway_proxy_port,
             "gateway": self.gateway_port,
@@ -87,8 +88,12 @@ class ProxiedTestCase(PeerTestCase):
             directory=directory,
         )
         await self.until(
-            lambda: taken(self.proxy_port) and taken(self.gateway_proxy_port), kamailio
+            lambda: all(taken(port, self.proxy_listens[0]) for port in ports), kamailio
         )
+
+    def more(self, directory: str) -> list[str]:
+        """Further lines of its configuration."""
+        return []
 
     def configuration(self) -> Config:
         """The gateway's."""

@@ -35,9 +35,10 @@ def both(port: int) -> tuple[str, ...]:
     return (f"udp:{HOST}:{port}", f"tcp:{HOST}:{port}")
 
 
-def taken(port: int) -> bool:
-    """Whether somebody has this UDP port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def taken(port: int, transport: str = "udp") -> bool:
+    """Whether somebody has this port; ``transport``: of SIP."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as probe:
         try:
             probe.bind((HOST, port))
         except OSError:

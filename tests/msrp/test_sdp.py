@@ -18,6 +18,7 @@ from msrpgw.msrp.sdp import (
     parse_message_media,
 )
 from msrpgw.msrp.uri import MsrpUri, parse_msrp_uri
+from msrpgw.tls.fingerprints import Fingerprint
 from tests.msrp.strategies import URIS
 
 OURS = parse_msrp_uri("msrp://192.0.2.1:2855/ours;tcp")
@@ -100,11 +101,54 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual(name, "Warning")
             self.assertRegex(value, rf'\A{code} msrpgw "[^"\r\n]+"\Z')
 
+    def test_tls(self) -> None:
+        secure = "a=path:msrps://a:1/x;tcp"
+        media = "m=message 7777 TCP/TLS/MSRP *"
+        found = parse_message_media(sdp(secure, media=media), tls=True)
+        self.assertTrue(found.secure)
+        self.assertFalse(parse_message_media(sdp(PATH), tls=True).secure)
+        # Whoever stands first is connected to; what follows is the relay's affair.
+        relayed = f"a=path:msrps://relay:1/;tcp {THEIRS}"
+        self.assertTrue(parse_message_media(sdp(relayed, media=media), tls=True).secure)
+        for body, plain in (
+            (sdp(PATH, media=media), True),
+            (sdp(secure), True),
+            (sdp(PATH), False),
+        ):
+            with self.assertRaises(NotAcceptable, msg=body):
+                parse_message_media(body, plain=plain, tls=True)
+
+    def test_first_that_may_be_used(self) -> None:
+        both = sdp(PATH, "m=message 7777 TCP/TLS/MSRP *", "a=path:msrps://a:1/x;tcp")
+        for plain, tls, secure in ((True, True, False), (False, True, True), (True, False, False)):
+            found = parse_message_media(both, plain=plain, tls=tls)
+            self.assertEqual(found.secure, secure, (plain, tls))
+
+    def test_fingerprints(self) -> None:
+        one, two, three = (Fingerprint("sha-256", bytes([each])) for each in (1, 2, 3))
+        body = sdp(
+            PATH,
+            f"a=fingerprint:{one.render()}",
+            f"a=Fingerprint: {two.render()}",
+            "a=fingerprint:x",
+        )
+        self.assertEqual(parse_message_media(body).fingerprints, (one, two))
+        # RFC 4572 §5: those of the session count where the medium has none of its own.
+        whole = f"t=0 0\r\na=fingerprint:{three.render()}".encode()
+        self.assertEqual(
+            parse_message_media(body.replace(b"t=0 0", whole)).fingerprints, (one, two)
+        )
+        self.assertEqual(
+            parse_message_media(sdp(PATH).replace(b"t=0 0", whole)).fingerprints, (three,)
+        )
+        many = sdp(PATH, *[f"a=fingerprint:{one.render()}"] * 1000)
+        self.assertLess(len(parse_message_media(many).fingerprints), 20)
+
     @settings(deadline=None, derandomize=True)
     @given(st.binary(max_size=200))
     def test_any_bytes(self, body: bytes) -> None:
         with contextlib.suppress(NotAcceptable):
-            parse_message_media(body)
+            parse_message_media(body, tls=True)
 
 
 class OfferTests(SynchronousTestCase):

@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.dns.records import Answer, Kind, Naptr, Srv
 from msrpgw.sip.locate import Locator
+from msrpgw.sip.routing import goes_over_tls
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.transport import Target
 from msrpgw.sip.uri import parse_uri
@@ -214,6 +215,21 @@ class SrvTests(LocatorTestCase):
         self.assertEqual(len(self.locate("sip:example.com")), 16)
 
 
+class OnlyTlsTests(LocatorTestCase):
+    """Who listens on nothing but TLS."""
+
+    def test_dns_cannot_say_otherwise(self) -> None:
+        """SDP may hold keys then: records of other transports are not even asked for."""
+        self.make("tls:10.0.0.1:5061")
+        self.naptr("example.com", (1, 1, "s", "SIP+D2T", "_sip._tcp.example.com"))
+        for transport in ("udp", "tcp"):
+            self.srv(f"_sip._{transport}.example.com", (1, 0, 5070, "10.0.0.8"))
+        self.network.names["example.com"] = ["10.0.0.9"]
+        self.assertEqual(
+            self.locate("sip:example.com"), [Target("TLS", "10.0.0.9", 5061, name="example.com")]
+        )
+
+
 class NaptrTests(LocatorTestCase):
     """§4.1: NAPTR records select the transport."""
 
@@ -366,3 +382,28 @@ class KeepingTests(LocatorTestCase):
         for number in range(1100):
             self.locate(f"sip:n{number}.example")
         self.assertLessEqual(len(self.locator._known), 1024)
+
+
+class TlsTests(SynchronousTestCase):
+    """What goes over TLS is known before it is sent: it decides what SDP offers."""
+
+    def test_first_hop(self) -> None:
+        tls, udp = "tls:10.0.0.1:5061", "udp:10.0.0.1:5060"
+        for uri, proxy, listen, wanted in (
+            ("sips:bob@b.example", None, (udp, tls), True),
+            ("sip:bob@b.example;transport=TLS", None, (udp, tls), True),
+            ("sip:bob@b.example", None, (udp, tls), False),
+            ("sip:bob@b.example", None, (tls,), True),
+            ("sip:bob@b.example;transport=tcp", None, (tls,), False),
+            ("sips:bob@b.example", None, (udp,), False),
+            ("sip:bob@b.example", "sips:p.example;lr", (udp, tls), True),
+            ("sip:bob@b.example", "sip:p.example;lr;transport=tls", (udp, tls), True),
+            ("sips:bob@b.example", "sip:p.example;lr", (udp, tls), True),
+            ("sip:bob@b.example;transport=tls", "sip:p.example;lr", (udp, tls), False),
+            ("sip:bob@b.example", ("sips:p.example", "sip:q.example"), (udp, tls), False),
+            ("sip:bob@b.example", ("sips:p.example", "sips:q.example"), (udp, tls), True),
+            ("tel:+1", None, (udp, tls), False),
+            ("sip:", None, (udp, tls), False),
+        ):
+            settings = SipSettings(listen=listen, outbound_proxy=proxy)
+            self.assertEqual(goes_over_tls(uri, settings), wanted, (uri, proxy, listen))

@@ -1,13 +1,19 @@
 """SIP over TLS: who is believed to be whom, and what a connection is good for."""
 
+import contextlib
+from random import Random
 from typing import Any
 
+import msgspec
+from cryptography import x509
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.message import Response
 from msrpgw.sip.transaction import ServerTransaction
-from msrpgw.tls.contexts import Tls
+from msrpgw.tls import handshake
+from msrpgw.tls.contexts import Evidence, Tls, _Contexts, _make_contexts
 from msrpgw.tls.settings import TlsSettings
 from tests.network import FakeTcp
 from tests.sip.transport_cases import PeerFactory
@@ -197,8 +203,6 @@ class RefusedTests(SecureTestCase):
         expired = issue("b.example", issuer=CA, expired=True)
         own = old._contexts.certificates.own[0]
         own.chain, own.key = [expired.certificate], expired.key
-        from msrpgw.tls.contexts import _Contexts, _make_contexts
-
         made = _make_contexts(old.settings, old._contexts.certificates, "")
         old.use(old.settings, _Contexts(old._contexts.certificates, made))
         self.make(B, old)
@@ -266,8 +270,6 @@ class RefusedTests(SecureTestCase):
         a = self.make(A, self.tls(issue("a.example", issuer=CA)))
         tls = self.tls(issue("b.example", issuer=CA), min_version="1.3")
         self.make(B, tls)
-        from OpenSSL import SSL
-
         contexts = self.agents[0].transports._secure._handshakes._tls._contexts.by_role  # type: ignore[union-attr]
         contexts["SIP client"].set_max_proto_version(SSL.TLS1_2_VERSION)
         self.assertRefused(
@@ -321,6 +323,75 @@ class RefusedTests(SecureTestCase):
         answer = self.send(a, "sips:bob@b.example:9")
         self.assertEqual(answer.reason, "TCP connection refused")
         self.assertRefused(answer)
+
+    def test_a_certificate_that_nobody_can_read(self) -> None:
+        """It proves nothing, and breaks nothing."""
+        a = self.make(A, self.tls(self.unreadable("a.example")))
+        self.make(B, self.tls(issue("b.example", issuer=CA)))
+        self.assertEqual(self.send(a).status, 200)
+        self.finish()
+
+    def test_what_cryptography_refuses(self) -> None:
+        a, _ = self.pair()
+
+        def refuse(connection: object) -> Evidence:
+            raise ValueError("what?")
+
+        self.patch(handshake, "evidence_of", refuse)
+        self.assertRefused(self.send(a), "the certificate can't be read, from 10.0.0.2: SIP")
+
+    def unreadable(self, name: str) -> Issued:
+        """One with two subjectAltNames, which says that it is its own authority."""
+        made = issue(name)
+        der = made.der.replace(b"\x55\x1d\x13", b"\x55\x1d\x11")
+        return Issued(x509.load_der_x509_certificate(der), made.key)
+
+    def test_garbage(self) -> None:
+        """Bytes of any kind, before and in the middle of a handshake."""
+        _, b = self.pair()
+        random = Random(8446)
+        hello = self.client_hello()
+        for cut in range(0, len(hello), 16):
+            peers = PeerFactory()
+            self.network.host("10.0.0.3").connectTCP(B, 5061, peers)
+            self.network.run(0.05)
+            peers.peers[0].transport.write(hello[:cut] + random.randbytes(300))  # type: ignore[union-attr]
+            self.network.run(0.05)
+        self.network.run(11, step=0.5)
+        assert b.transports._secure is not None
+        self.assertEqual(b.transports._secure.opening, 0)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertTrue(all(line.isprintable() for line in self.log.lines))
+        self.finish()
+
+    def client_hello(self) -> bytes:
+        """How a client begins."""
+        client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+        client.set_connect_state()
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+        return client.bio_read(65536)
+
+    def test_several_certificates_and_mutual_tls(self) -> None:
+        """SNI changes what we show, and not what we ask for."""
+        tls = self.tls(issue("c.example", issuer=CA), require_client_certificate=True)
+        files = (*tls.settings.certificate, issue("b.example", issuer=CA).write(self.mktemp()))
+        settings = msgspec.structs.replace(tls.settings, certificate=files)
+        tls.use(settings, tls.prepare(settings))
+        b = self.make(B, tls)
+        without = self.make("10.0.0.4", self.tls(None))
+        self.assertEqual(self.send(without).status, 503)
+        stranger = self.make("10.0.0.5", self.tls(issue("a.example")))
+        self.assertEqual(self.send(stranger).status, 503)
+        self.assertIn("no client certificate, from 10.0.0.4", "\n".join(self.log.lines))
+        self.assertIn("unknown authority (self-signed), from 10.0.0.5", "\n".join(self.log.lines))
+        self.assertEqual(self.got, [])
+        a = self.make(A, self.tls(issue("a.example", issuer=CA)))
+        self.assertEqual(self.send(a).status, 200)
+        made = len(self.network.connections)
+        self.assertEqual(self.send(b, "sips:al@a.example").status, 200)
+        self.assertEqual(len(self.network.connections), made, "the certificate was not seen")
+        self.finish()
 
 
 class ReuseTests(SecureTestCase):

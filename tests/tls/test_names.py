@@ -1,5 +1,8 @@
 """Whom a certificate names (RFC 5922 §7.1, §7.2)."""
 
+from random import Random
+
+from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.tls.names import Names, is_address, names_of
@@ -54,6 +57,23 @@ class FindingTests(SynchronousTestCase):
             self.assertTrue(found.covers_sip(host), host)
             self.assertTrue(found.covers_host(host), host)
         self.assertFalse(found.covers_host("192.0.2.2"))
+
+    def test_what_nobody_can_read(self) -> None:
+        """Anybody may show anything: whatever it is, it names nobody and breaks nothing."""
+        good = issue("a.example", uris=("sip:a.example",), ips=("192.0.2.1",)).der
+        twice = good.replace(b"\x55\x1d\x13", b"\x55\x1d\x11")
+        self.assertEqual(names_of(x509.load_der_x509_certificate(twice)), Names())
+        random = Random(5922)
+        for _ in range(2000):
+            bad = bytearray(good)
+            for _ in range(random.randint(1, 4)):
+                bad[random.randrange(len(bad))] = random.randrange(256)
+            try:
+                certificate = x509.load_der_x509_certificate(bytes(bad))
+            except Exception:
+                continue
+            names_of(certificate).shown()
+        self.flushWarnings()  # of cryptography, about some of them
 
     def test_an_address_is_no_dns_name(self) -> None:
         self.assertFalse(names("192.0.2.1").covers_host("192.0.2.1"))
