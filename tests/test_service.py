@@ -24,7 +24,9 @@ from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.settings import JournalSettings
 from msrpgw.service import GatewayService, StartError, make_service
+from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
+from msrpgw.sip.transport import Target
 from msrpgw.systemd import Notifier
 from msrpgw.timers import Timers
 from msrpgw.types import JournalContents
@@ -516,6 +518,15 @@ class WiringTests(ServiceCase):
         self.assertIsInstance(self.reactor.nameResolver, Resolver)
         self.successResultOf(self.service.stopService())
         self.assertIs(self.reactor.nameResolver, former)
+
+    def test_black_list(self) -> None:
+        """A next hop that failed is told as an event."""
+        self.service.startService()
+        agent = self.service._sip
+        assert isinstance(agent, UserAgent)
+        agent.dead.add(Target("TCP", "2001:db8::1", 5060), "no answer")
+        self.assertIn("E_MSRPGW_PEER_DOWN", self.lines[-1])
+        self.assertIn("sip:[2001:db8::1]:5060;transport=tcp", self.lines[-1])
 
     def test_nothing_is_left_after_the_stop(self) -> None:
         self.service.startService()

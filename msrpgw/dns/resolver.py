@@ -31,6 +31,10 @@ _log = Logger()
 
 #: seconds for which a look-up that failed is not repeated
 _KEPT_FAILURE = 5.0
+#: seconds that an answer may do after its time when there is no new one, and until that is
+#: looked for again (RFC 8767 §5)
+_STALE = 86_400.0
+_RECHECK = 30.0
 #: seconds that a name of the hosts file is not looked for again
 _KEPT_HOSTS = 10.0
 #: most addresses of a name
@@ -55,6 +59,7 @@ class Known(NamedTuple):
 
     values: tuple[Value, ...]
     until: float  #: on the clock of the timers
+    stale_until: float = 0.0  #: the same, when name servers keep silent
 
 
 class KnownAddresses(NamedTuple):
@@ -67,9 +72,10 @@ class KnownAddresses(NamedTuple):
 class _LookUp:
     """One question under way, and all who wait for its answer."""
 
-    __slots__ = ("timer", "waiting")
+    __slots__ = ("asking", "timer", "waiting")
 
     def __init__(self) -> None:
+        self.asking: Deferred[Answer] | None = None
         self.timer: Timer | None = None
         self.waiting: list[Deferred[Known]] = []
 
@@ -170,12 +176,18 @@ class Resolver:
 
     def _start(self, key: _Key, look_up: _LookUp) -> None:
         look_up.timer = self._timers.call_later(
-            self._settings.timeout, lambda: self._end(key, look_up, None)
+            self._settings.timeout, lambda: self._time_out(key, look_up)
         )
-        self._upstream.ask(key[1], key[0]).addCallbacks(
+        look_up.asking = self._upstream.ask(key[1], key[0])
+        look_up.asking.addCallbacks(
             lambda answer: self._end(key, look_up, answer),
             lambda failure: self._end(key, look_up, None),
         )
+
+    def _time_out(self, key: _Key, look_up: _LookUp) -> None:
+        self._end(key, look_up, None)
+        if look_up.asking is not None:
+            look_up.asking.cancel()
 
     def _end(self, key: _Key, look_up: _LookUp, answer: Answer | None) -> None:
         if self._pending.get(key) is not look_up:
@@ -183,19 +195,22 @@ class Resolver:
         del self._pending[key]
         if look_up.timer is not None:
             look_up.timer.cancel()
-        if answer is None:
-            self.counters.failures += 1
-        known = Known(answer.values if answer else (), self._timers.seconds() + self._ttl(answer))
+        known = self._learn(key, answer)
         self._keep(key, known)
         for waiting in look_up.waiting:
             waiting.callback(known)
 
-    def _ttl(self, answer: Answer | None) -> float:
-        settings = self._settings
-        if answer is None:
-            return _KEPT_FAILURE
-        longest = settings.max_ttl if answer.values else settings.negative_ttl
-        return longest if answer.ttl is None else min(answer.ttl, longest)
+    def _learn(self, key: _Key, answer: Answer | None) -> Known:
+        settings, now = self._settings, self._timers.seconds()
+        if answer is not None:
+            longest = settings.max_ttl if answer.values else settings.negative_ttl
+            until = now + (longest if answer.ttl is None else min(answer.ttl, longest))
+            return Known(answer.values, until, until + _STALE)
+        self.counters.failures += 1
+        former = self._kept.get(key)
+        if former is not None and former.values and now < former.stale_until:
+            return former._replace(until=now + _RECHECK)
+        return Known((), now + _KEPT_FAILURE)
 
     def _keep(self, key: _Key, known: Known) -> None:
         self._kept.pop(key, None)  # it goes to the end: the oldest answers are at the front

@@ -82,6 +82,40 @@ class ResolverTests(SynchronousTestCase):
         self.ask("a.example")
         self.assertEqual(len(self.servers.asked), 3)
 
+    def test_stale(self) -> None:
+        """RFC 8767: what was known does while name servers fail, for a day."""
+        self.network.names["a.example"] = ["10.0.0.2"]
+        self.ask("a.example")
+        self.network.run(31, step=1)
+        self.servers.failing = True
+        self.assertEqual(self.ask("a.example"), ("10.0.0.2",))
+        self.network.run(29, step=1)
+        self.ask("a.example")
+        self.assertEqual(len(self.servers.asked), 2)
+        self.network.run(2, step=1)
+        self.assertEqual(self.ask("a.example"), ("10.0.0.2",))
+        self.assertEqual(len(self.servers.asked), 3)
+        self.network.run(87_000, step=1000)
+        self.assertEqual(self.ask("a.example"), ())
+        # That there is no such name any more is an answer.
+        self.servers.failing = False
+        self.network.run(6, step=1)
+        self.assertEqual(self.ask("a.example"), ("10.0.0.2",))
+        del self.network.names["a.example"]
+        self.network.run(31, step=1)
+        self.assertEqual(self.ask("a.example"), ())
+
+    def test_gives_up(self) -> None:
+        """When time is up the name servers are not asked any further."""
+        cancelled: list[object] = []
+        self.servers.ask = lambda name, kind: Deferred(cancelled.append)  # type: ignore[method-assign]
+        asking = self.resolver.ask(Kind.A, "a.example")
+        self.network.run(4.9)
+        self.assertEqual(cancelled, [])
+        self.network.run(0.2)
+        self.assertEqual(len(cancelled), 1)
+        self.assertEqual(self.successResultOf(asking).values, ())
+
     def test_bounded(self) -> None:
         """The oldest answers go first."""
         self.make(max_kept=3)
