@@ -22,13 +22,12 @@ from msrpgw.errors import RenderError, SipError
 from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
-from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
-from msrpgw.sip.locate import Locator
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
+from msrpgw.sip.probe import Prober
 from msrpgw.sip.routing import Router
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.transaction import (
@@ -113,9 +112,9 @@ class UserAgent:
         )
         self.resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
         self._owns_resolver = resolver is None
-        self.dead = DeadTargets(timers, settings.blacklist_time)
-        self._locator = Locator(self.resolver, timers, random, settings)
-        self._router = Router(settings, self._locator, self.dead)
+        self.prober = Prober(self)
+        self._router = Router(settings, timers, random, self.resolver)
+        self.dead = self._router.dead
         self._allow_source = allow_source
         self._complaints = Complaints(timers, "msrpgw.sip")
         self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
@@ -132,7 +131,7 @@ class UserAgent:
     def stop(self) -> Deferred[None]:
         """Forget all transactions and close all sockets; fires when they are closed."""
         self.transactions.close()
-        self._locator.close()
+        self._router.close()
         if self._owns_resolver:
             self.resolver.close()
         return self.transports.stop()

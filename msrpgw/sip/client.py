@@ -5,7 +5,8 @@ What the transaction layer says of one attempt (RFC 3261 §8.1.3.1) and the list
 
 Who has another target does not wait for timer F: after ``failover_time`` of silence the next one
 is tried.  An INVITE then leaves the silent target alone: had it heard, it would have said 100.
-Any other request may be under way behind it, so its answer still counts, as long as no other came.
+Any other request may be under way behind it.  So half-way it is asked whether it is there; if it
+is, it has all its time, and if it is not its answer still counts, as long as no other came.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from msrpgw.errors import RenderError
+from msrpgw.sip.attempts import EarlierAttempt, Unheard
 from msrpgw.sip.client_transaction import (
     ClientState,
     ClientTransaction,
@@ -23,6 +25,7 @@ from msrpgw.sip.client_transaction import (
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.message import Request, Response
+from msrpgw.sip.probe import Prober
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import Target
 from msrpgw.sip.transaction import Transactions
@@ -44,6 +47,7 @@ class RequestSender(Protocol):
     transports: Transports
     counters: SipCounters
     dead: DeadTargets
+    prober: Prober
 
     def new_branch(self) -> str:
         """A branch that was never used."""
@@ -101,7 +105,7 @@ class ClientRequest:
         self._sending: Sending | None = None  # over TCP, until a response comes
         self._several = False  # whether there was a choice of targets
         self._impatience: Timer | None = None  # until the next target's turn
-        self._earlier: tuple[_Earlier, ...] = ()  # attempts at silent targets
+        self._earlier: tuple[EarlierAttempt, ...] = ()  # attempts at silent targets
         self._held: Response | None = None  # the last target's answer, while those may do better
         self._patience: Timer | None = None  # after CANCEL
         self._provisional = False  # whether the present attempt got a response
@@ -163,23 +167,44 @@ class ClientRequest:
 
     def _limit_silence(self) -> None:
         delay = self._sender.settings.failover_time
-        if delay and not all(target.fallback for target in self._targets):
-            self._impatience = self._sender.timers.call_later(delay, self._silent)
+        if not delay or all(target.fallback for target in self._targets):
+            return
+        timers = self._sender.timers
+        began = timers.seconds()
 
-    def _silent(self) -> None:
+        def doubt() -> None:
+            self._impatience = None
+            if self._is_silent(began) and self._target is not None:
+                self._sender.prober.ask(self._target)
+                self._impatience = timers.call_later(delay / 2, lambda: self._give_way(began))
+
+        if self.request.method == "INVITE":
+            self._impatience = timers.call_later(delay, lambda: self._give_way(began))
+        else:
+            self._impatience = timers.call_later(delay / 2, doubt)
+
+    def _is_silent(self, began: float) -> bool:
+        """Whether nobody has heard of the present target since then."""
+        transaction, target = self._transaction, self._target
+        if transaction is None or target is None or self._cancelled:
+            return False
+        if transaction.state is ClientState.TERMINATED:
+            return False  # we were stopped
+        # Who answers others, but says no 100 to an INVITE, never got it.
+        return self.request.method == "INVITE" or not self._sender.dead.heard_since(target, began)
+
+    def _give_way(self, began: float) -> None:
         """The present target keeps silent, and there is another one."""
         self._impatience = None
         transaction, target = self._transaction, self._target
-        if transaction is None or target is None or self._cancelled:
+        if transaction is None or target is None or not self._is_silent(began):
             return
-        if transaction.state is ClientState.TERMINATED:
-            return  # we were stopped
         self._sender.dead.add(target, "no answer")
         self._transaction = None
         if self.request.method == "INVITE":
             transaction.abandon()
         else:
-            earlier = _Earlier(self, transaction, self._sending, target)
+            earlier = EarlierAttempt(self, transaction, self._sending, target)
             self._earlier = (*self._earlier, earlier)
             self._sending = None
         self._next(refused=False)
@@ -214,7 +239,7 @@ class ClientRequest:
         # §9.1: a peer that knows no CANCEL, or lost the INVITE, must not hold us up.
         self._patience = timing.timers.call_later(timing.lifetime, self._cancel_unanswered)
         cancel = make_cancel(self.request)
-        user = _CancelUser(sender, target)
+        user = Unheard(sender.transports, target)
         sender.transactions.send_request(
             cancel, branch, cancel.render(), user, target.transport != "UDP"
         )
@@ -283,7 +308,7 @@ class ClientRequest:
         if response.status == 503 and response.retry_after:
             self._sender.dead.add(target, "503")
         else:
-            self._sender.dead.discard(target)
+            self._sender.dead.heard(target)
 
     def timed_out(self) -> None:
         """No final response came from the present target."""
@@ -305,9 +330,9 @@ class ClientRequest:
 
     # From earlier attempts
 
-    def earlier_answered(self, earlier: "_Earlier", response: Response) -> None:
+    def earlier_answered(self, earlier: EarlierAttempt, response: Response) -> None:
         """A target that had kept silent has an answer after all."""
-        self._sender.dead.discard(earlier.target)
+        self._sender.dead.heard(earlier.target)
         if response.status < 200:
             return
         self._earlier = tuple(each for each in self._earlier if each is not earlier)
@@ -319,7 +344,7 @@ class ClientRequest:
         self._finish()
         self._tell(response)
 
-    def earlier_failed(self, earlier: "_Earlier") -> None:
+    def earlier_failed(self, earlier: EarlierAttempt) -> None:
         """A target that had kept silent will not answer any more."""
         self._earlier = tuple(each for each in self._earlier if each is not earlier)
         if self._held is not None and self._transaction is None:
@@ -332,6 +357,9 @@ class ClientRequest:
             self._sending = None
         if self._cancelled:
             return False
+        if self._transaction is not None and self._target is not None:
+            # What it may still have to repeat, the ACK of a 503, goes to where it belongs.
+            self._transaction.user = Unheard(self._sender.transports, self._target)
         while self._targets:
             target = self._targets.pop(0)
             if target.fallback and not refused:
@@ -380,82 +408,3 @@ class ClientRequest:
                 status=response.status,
                 method=self.request.method,
             )
-
-
-class _Earlier:
-    """The user of a transaction with a target that kept silent.
-
-    The request is not repeated any more; whoever hears it now would deliver it a second time.
-    """
-
-    __slots__ = ("_owner", "_sending", "_transaction", "target")
-
-    def __init__(
-        self,
-        owner: ClientRequest,
-        transaction: ClientTransaction,
-        sending: Sending | None,
-        target: Target,
-    ) -> None:
-        self._owner = owner
-        self._transaction = transaction
-        self._sending = sending
-        self.target = target
-        transaction.user = self
-        if sending is not None:
-            sending.on_failure = self._unsendable
-
-    def transmit(self, data: bytes) -> None:
-        """Send no more."""
-
-    def _unsendable(self, failure: SendFailure) -> None:
-        self._transaction.transport_failed(failure)
-
-    def response_received(self, response: Response) -> None:
-        """An answer after all."""
-        if response.status >= 200:
-            self._done()
-        self._owner.earlier_answered(self, response)
-
-    def timed_out(self) -> None:
-        """Silence to the end."""
-        self._done()
-        self._owner.earlier_failed(self)
-
-    def send_failed(self, failure: SendFailure) -> None:
-        """It could not even be sent."""
-        self._done()
-        self._owner.earlier_failed(self)
-
-    def abandon(self) -> None:
-        """Its answer is of no more use."""
-        self._done()
-        self._transaction.abandon()
-
-    def _done(self) -> None:
-        if self._sending is not None:
-            self._sending.done()
-            self._sending = None
-
-
-class _CancelUser:
-    """The user of a CANCEL's transaction: nothing depends on its answer (§9.1)."""
-
-    __slots__ = ("_sender", "_target")
-
-    def __init__(self, sender: RequestSender, target: Target) -> None:
-        self._sender = sender
-        self._target = target
-
-    def transmit(self, data: bytes) -> None:
-        """Send to where the INVITE went."""
-        self._sender.transports.send(data, self._target, None)
-
-    def response_received(self, response: Response) -> None:
-        """The INVITE's own final response says what came of it."""
-
-    def timed_out(self) -> None:
-        """The INVITE's own time-out follows."""
-
-    def send_failed(self, failure: SendFailure) -> None:
-        """The INVITE's own time-out follows."""

@@ -31,6 +31,7 @@ class DeadTargets:
         self._timers = timers
         self._time = time
         self._until: dict[_Key, float] = {}
+        self._heard: dict[_Key, float] = {}  # when somebody answered, the latest last
         #: hears of each target that joins the list, and why
         self.on_dead: Callable[[Target, str], Any] = _nobody
 
@@ -54,10 +55,19 @@ class DeadTargets:
         if not known:
             self.on_dead(target, reason)
 
-    def discard(self, target: Target) -> None:
+    def heard(self, target: Target) -> None:
         """A target has answered."""
+        key = target[:3]
         if self._until:
-            self._until.pop(target[:3], None)
+            self._until.pop(key, None)
+        self._heard.pop(key, None)
+        while len(self._heard) >= _REMEMBERED:
+            del self._heard[next(iter(self._heard))]
+        self._heard[key] = self._timers.seconds()
+
+    def heard_since(self, target: Target, began: float) -> bool:
+        """Whether a target has answered anything since a time on the timers' clock."""
+        return self._heard.get(target[:3], -1.0) >= began
 
     def sort(self, targets: list[Target]) -> list[Target]:
         """The same targets, those on the list behind all others."""

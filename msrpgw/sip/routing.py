@@ -6,10 +6,11 @@ domain of the request URI in ``routes`` ───► the proxies there, or none
 else ──────────────────────────────────────► the request URI
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from msrpgw.dns.resolver import Resolver
 from msrpgw.errors import ConfigError, SipError
 from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.locate import Locator, OnTargets
@@ -17,6 +18,7 @@ from msrpgw.sip.message import Request
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import Target
 from msrpgw.sip.uri import SipUri, Uri, is_secure, parse_uri
+from msrpgw.timers import Timers
 
 
 class Hop(NamedTuple):
@@ -53,11 +55,21 @@ class Proxies:
 class Router:
     """Finds the targets of requests.  Owned by the user agent."""
 
-    def __init__(self, settings: SipSettings, locator: Locator, dead: DeadTargets) -> None:
+    def __init__(
+        self,
+        settings: SipSettings,
+        timers: Timers,
+        random: Callable[[int], bytes],
+        resolver: Resolver,
+    ) -> None:
         """Raises ConfigError for proxies that can't be used."""
+        self.dead = DeadTargets(timers, settings.blacklist_time)
         self._proxies = Proxies(settings)
-        self._locator = locator
-        self._dead = dead
+        self._locator = Locator(resolver, timers, random, settings)
+
+    def close(self) -> None:
+        """Forget all look-ups, without a word to those who wait."""
+        self._locator.close()
 
     def hops(self, request: Request) -> Sequence[Hop]:
         """Where a request may go next, best first (§8.1.2).  Raises SipSyntaxError."""
@@ -82,14 +94,14 @@ class Router:
         secure = is_secure(request.uri)
         if not self._proxies.any and "Route" not in request.headers:
             targets = self._locator.locate_now(request.target, secure=secure)
-            return self._dead.sort(targets) if targets else targets
+            return self.dead.sort(targets) if targets else targets
         found: list[Target] = []
         for hop in self.hops(request):
             targets = self._locator.locate_now(hop.uri, secure=secure)
             if targets is None:
                 return None
             found += _routed(targets, hop)
-        return self._dead.sort(found)
+        return self.dead.sort(found)
 
     def locate(self, request: Request, on_targets: OnTargets) -> None:
         """The same, with look-ups; possibly at once.  ``on_targets`` is called exactly once."""
@@ -101,7 +113,7 @@ class Router:
             found[number] = _routed(targets, hops[number])
             if len(found) == len(hops):
                 in_order = [target for each in sorted(found) for target in found[each]]
-                on_targets(self._dead.sort(in_order))
+                on_targets(self.dead.sort(in_order))
 
         for number, hop in enumerate(hops):
             self._locator.locate(hop.uri, partial(located, number), secure=secure)

@@ -3,10 +3,11 @@
 from msrpgw.dns.records import Kind, Srv
 from msrpgw.errors import ConfigError
 from msrpgw.sip.agent import UserAgent
+from msrpgw.sip.message import Request
 from msrpgw.sip.transaction import ServerTransaction
 from msrpgw.sip.transport import Target
 from tests.sip.agent_cases import PEER, US, SendingTestCase, parse
-from tests.support import make_agent
+from tests.support import lose, make_agent
 
 #: where nobody is: UDP is silent there
 DEAD = "10.0.0.99"
@@ -35,7 +36,11 @@ class FailOverTestCase(SendingTestCase):
 
     def targets(self) -> list[str]:
         """Hosts that our datagrams went to since the last call."""
-        found = [one.target[0] for one in self.network.datagrams if one.source[0] == US]
+        found = [
+            one.target[0]
+            for one in self.network.datagrams
+            if one.source[0] == US and not one.data.startswith(b"OPTIONS")
+        ]
         self.network.datagrams.clear()
         return found
 
@@ -58,6 +63,7 @@ class SilenceTests(FailOverTestCase):
             self.assertEqual(len(request.vias), 1)
             self.assertNotIn(str(request.via.branch).encode(), first)
             self.assertEqual(self.us.counters.fail_overs, 1)
+            self.targets()
             self.network.run(5)
             self.assertNotIn(DEAD, self.targets())
 
@@ -164,6 +170,8 @@ class SlowTests(FailOverTestCase):
             made.on("MESSAGE", lambda transaction, made=made: self.held.append((made, transaction)))
             if made is not self.peer:
                 self.slow = made
+                # It is so busy that it does not even say that it is there.
+                made.on("OPTIONS", lambda transaction: None)
         self.point_to(SLOW)
         self.try_domain()
         self.network.run(2)
@@ -234,6 +242,84 @@ class SlowTests(FailOverTestCase):
         self.assertEqual(self.statuses(), [408])
         self.network.run(5, step=0.1)
         self.finish(self.slow)
+
+
+class AliveTests(FailOverTestCase):
+    """A target that keeps silent on a request, but is there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.slow = make_agent(self.network, SLOW)
+        self.held: list[ServerTransaction] = []
+        self.slow.on("MESSAGE", self.held.append)
+        self.point_to(SLOW)
+
+    def options(self) -> list[str]:
+        """Whom we asked whether they are there."""
+        return [
+            one.target[0]
+            for one in self.network.datagrams
+            if one.source[0] == US and one.data.startswith(b"OPTIONS")
+        ]
+
+    def test_waited_for(self) -> None:
+        """It has all its time; nobody else gets the request, and it is not on the list."""
+        self.try_domain()
+        self.network.run(3)
+        self.assertEqual(self.options(), [SLOW])
+        self.slow.respond(self.held[0], 200)
+        self.network.run()
+        self.assertEqual(self.statuses(), [200])
+        self.assertEqual((self.received, self.down, self.us.counters.fail_overs), ([], [], 0))
+        self.network.run(6, step=0.1)
+        self.finish(self.slow)
+
+    def test_question(self) -> None:
+        """It may go no further than to the target itself."""
+        self.try_domain()
+        self.network.run(0.8)
+        [data] = [one.data for one in self.network.datagrams if one.data.startswith(b"OPTIONS")]
+        request = parse(data)
+        assert isinstance(request, Request)
+        self.assertEqual((request.max_forwards, request.uri), (0, f"sip:{SLOW}:5060;transport=udp"))
+
+    def test_one_question_for_many(self) -> None:
+        """However many requests wait."""
+        for _ in range(5):
+            self.try_domain()
+        self.network.run(0.8)
+        self.assertEqual(self.options(), [SLOW])
+
+    def test_other_answers(self) -> None:
+        """One that answered something else meanwhile is not asked."""
+        self.slow.on("MESSAGE", lambda transaction: self.slow.respond(transaction, 200))
+        self.network.lost = lose("x")
+        self.try_domain()
+        self.network.run(0.4)
+        self.try_domain()
+        self.network.run(3)
+        self.assertEqual((self.options(), self.received), ([], []))
+        self.assertEqual(self.statuses(), [200, 200])
+
+    def test_last_target(self) -> None:
+        """With nobody else to ask there is no question."""
+        self.send(self.request(uri=f"sip:bob@{SLOW}"))
+        self.network.run(3)
+        self.assertEqual(self.options(), [])
+
+
+class LostAckTests(FailOverTestCase):
+    """The ACK of a 503 goes to where the 503 came from, also when it has to be repeated."""
+
+    def test_repeated(self) -> None:
+        busy = make_agent(self.network, SLOW)
+        busy.on("INVITE", lambda transaction: busy.respond(transaction, 503))
+        self.point_to(SLOW)
+        self.network.lost = lose("..x")
+        self.try_domain("INVITE")
+        self.network.run(2)
+        acks = [one.target[0] for one in self.network.datagrams if one.data.startswith(b"ACK")]
+        self.assertEqual(acks, [SLOW, SLOW])
 
 
 class BusyTests(FailOverTestCase):

@@ -85,7 +85,7 @@ class DeadTests(SynchronousTestCase):
         """An answer takes it off; whoever proves it, by whatever name and route."""
         self.dead.add(A._replace(route="<sip:p;lr>", name="x"), "a")
         self.assertEqual(len(self.dead), 1)
-        self.dead.discard(A)
+        self.dead.heard(A)
         self.assertEqual(len(self.dead), 0)
 
     def test_other_transport(self) -> None:
