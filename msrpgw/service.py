@@ -22,8 +22,10 @@ from twisted.logger import Logger
 from msrpgw import __version__
 from msrpgw.config import Config
 from msrpgw.config import load as load_config
+from msrpgw.dns.program import ProgramResolver
+from msrpgw.dns.resolver import Resolver
 from msrpgw.errors import JournalError, MsrpgwError
-from msrpgw.gateway.events import EventHub
+from msrpgw.gateway.events import EventHub, peer_down
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.operator import Operator
 from msrpgw.interfaces import IJournal
@@ -132,6 +134,16 @@ class ManagementSide(Protocol):
         """What is listened on."""
 
 
+class NamesSide(Protocol):
+    """What the service needs of the program's resolver."""
+
+    def start(self) -> None:
+        """Take the place of the reactor's."""
+
+    def stop(self) -> Deferred[None]:
+        """Give it back."""
+
+
 class SinksSide(Protocol):
     """What the service needs of the sinks of events and records."""
 
@@ -160,6 +172,7 @@ class GatewayService(Service):
         sinks: SinksSide,
         timers: Timers,
         notifier: Notifier,
+        names: NamesSide,
     ) -> None:
         self._sip = sip
         self._msrp = msrp
@@ -172,6 +185,7 @@ class GatewayService(Service):
         self._sinks = sinks
         self._timers = timers
         self._notifier = notifier
+        self._names = names
         self._watchdog: Timer | None = None
 
     def startService(self) -> None:
@@ -183,6 +197,7 @@ class GatewayService(Service):
             self._journal.open(self._gateway.resume)
         except JournalError as error:
             self._fail(str(error))
+        self._names.start()
         try:
             msrp = (self._config.msrp.listen, self._config.msrp.listen_tls or "")
             self._listen("MSRP", "[msrp] listen", msrp, self._msrp.listen)
@@ -247,6 +262,7 @@ class GatewayService(Service):
             ("journal", self._journal.close),
             ("management", self._management.stop),
             ("events", self._sinks.close),
+            ("names", self._names.stop),
         )
         for room, stop in steps:
             try:
@@ -322,11 +338,17 @@ def make_service(
     timers = Timers(clock)
     trusted = TrustedSources(config.security)
     tls = make_tls(config)
-    agent = UserAgent(clock, timers, config.sip, random, allow_source=trusted, tls=tls)
+    resolver = Resolver(clock, timers, random, config.dns)
+    agent = UserAgent(
+        clock, timers, config.sip, random, allow_source=trusted, resolver=resolver, tls=tls
+    )
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
     endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted, tls=tls)
     hub = EventHub()
+    agent.dead.on_dead = lambda target, reason: hub.raise_event(
+        peer_down(target.uri, f"{reason}; next hop black-listed", 0)
+    )
     journal = journal or make_journal(config, reactor, timers)
     gateway = Gateway(
         agent,
@@ -397,4 +419,5 @@ def make_service(
         sinks,
         timers,
         notifier or Notifier({}),
+        ProgramResolver(reactor, resolver),
     )

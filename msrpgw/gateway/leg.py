@@ -19,7 +19,7 @@ from msrpgw.msrp.session import Incoming, Report, SendResult, Session
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog
 from msrpgw.sip.invite import InviteUsage
-from msrpgw.sip.locate import goes_over_tls
+from msrpgw.sip.routing import goes_over_tls
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer, Timers
 

@@ -157,6 +157,11 @@ def numbers(
         found[f"sip:{name}"] = Number("counter", partial(getattr, transactions, name))
     for name in type(endpoint.counters).__slots__:
         found[f"msrp:{name}"] = Number("counter", partial(getattr, endpoint.counters, name))
+    resolver = agent.resolver
+    for name in type(resolver.counters).__slots__:
+        found[f"dns:{name}"] = Number("counter", partial(getattr, resolver.counters, name))
+    found["dns:pending"] = Number("gauge", lambda: resolver.pending)
+    found["sip:blacklisted"] = Number("gauge", lambda: len(agent.dead))
     found["msrpgw:reactor_lag_ms"] = Number("gauge", lag.worst)
     found["tls:certificate_seconds"] = Number(
         "gauge", lambda: tls.seconds_left if tls is not None else 0

@@ -16,16 +16,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from msrpgw.complaints import Complaints
+from msrpgw.dns.resolver import Resolver
+from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import RenderError, SipError
-from msrpgw.sip.client import ClientRequest, OnResponse
+from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
-from msrpgw.sip.locate import Locator, parse_proxy
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
+from msrpgw.sip.probe import Prober
+from msrpgw.sip.routing import Router
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.transaction import (
     InviteServerTransaction,
@@ -34,7 +37,7 @@ from msrpgw.sip.transaction import (
     Transactions,
 )
 from msrpgw.sip.transport import Target, Transports
-from msrpgw.sip.uri import SipUri, Uri, is_secure
+from msrpgw.sip.uri import SipUri
 from msrpgw.timers import Timers
 from msrpgw.tls.contexts import Tls
 
@@ -79,11 +82,13 @@ class UserAgent:
         random: Callable[[int], bytes],
         *,
         allow_source: Callable[[str], bool],
+        resolver: Resolver | None = None,
         tls: Tls | None = None,
     ) -> None:
         """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
 
-        ``tls``: needed if ``settings`` listen on TLS.
+        ``resolver`` is its owner's to close; without one the agent has its own.  ``tls``: needed
+        if ``settings`` listen on TLS.
 
         Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
         """
@@ -105,14 +110,17 @@ class UserAgent:
             on_undeliverable=self._undeliverable,
             tls=tls,
         )
-        self._locator = Locator(reactor, timers, settings)
+        self.resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
+        self._owns_resolver = resolver is None
+        self.prober = Prober(self)
+        self._router = Router(settings, timers, random, self.resolver)
+        self.dead = self._router.dead
         self._allow_source = allow_source
         self._complaints = Complaints(timers, "msrpgw.sip")
         self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
         self._dialogs: dict[DialogId, DialogOwner] = {}
         self._server = ("Server", settings.user_agent)
         self._secret = random(16)  # for tags of stateless answers
-        self._proxy = parse_proxy(settings.outbound_proxy)
 
     # Life
 
@@ -123,7 +131,9 @@ class UserAgent:
     def stop(self) -> Deferred[None]:
         """Forget all transactions and close all sockets; fires when they are closed."""
         self.transactions.close()
-        self._locator.close()
+        self._router.close()
+        if self._owns_resolver:
+            self.resolver.close()
         return self.transports.stop()
 
     def addresses(self) -> list[str]:
@@ -177,28 +187,26 @@ class UserAgent:
         target: Target | None = None,
         branch: str = "",
         safe: bool = False,
+        on_target: OnTarget | None = None,
     ) -> ClientRequest:
         """Send a request; it is the agent's from now on.
 
         Via, and Max-Forwards and User-Agent where missing, are added.  It goes to ``target``,
-        else to its topmost Route, to the outbound proxy if it is outside of dialogs, or to its
-        request URI.  ``on_response`` is never called before this returns.  ``branch``: of the
-        first attempt's Via; a new one when empty.  ``safe``: what is too large for UDP goes over
-        TCP or not at all.
+        else where ``routing`` says.  ``on_response`` is never called before this returns.
+        ``branch``: of the first attempt's Via; a new one when empty.  ``safe``: what is too large
+        for UDP goes over TCP or not at all.  ``on_target`` hears of each target before it is tried.
         Raises RenderError when a value can't be written, SipSyntaxError for a bad URI.
         """
         self._complete(request)
-        client = ClientRequest(self, request, on_response, branch, safe)
+        client = ClientRequest(self, request, on_response, branch, safe, on_target)
         if target is not None:
             client.start([target])
             return client
-        hop = self._next_hop(request)
-        secure = is_secure(request.uri)
-        targets = self._locator.locate_now(hop, secure=secure)
+        targets = self._router.locate_now(request)
         if targets is not None:
             client.start(targets)
         else:
-            self._locator.locate(hop, client.located, secure=secure)
+            self._router.locate(request, client.located)
         return client
 
     def send_ack(self, ack: Request) -> None:
@@ -207,7 +215,6 @@ class UserAgent:
         Raises RenderError and SipSyntaxError as ``request`` does.
         """
         self._complete(ack)
-        hop = self._next_hop(ack)
         branch = self.new_branch()
 
         def located(targets: list[Target]) -> None:
@@ -222,7 +229,7 @@ class UserAgent:
                 data = ack.render()
             self.transports.send(data, target, None)
 
-        self._locator.locate(hop, located, secure=is_secure(ack.uri))
+        self._router.locate(ack, located)
 
     def _complete(self, request: Request) -> None:
         headers = request.headers
@@ -231,18 +238,6 @@ class UserAgent:
             headers.add("Max-Forwards", "70")
         if "user-agent" not in first:
             headers.add("User-Agent", self.settings.user_agent)
-
-    def _next_hop(self, request: Request) -> Uri:
-        """The URI whose targets get the request (§8.1.2)."""
-        if request.strictly_routed:
-            return request.target
-        if "Route" in request.headers:
-            return request.routes[0].uri
-        if self._proxy is not None and request.to.tag is None:
-            if self._proxy.is_loose_router:
-                request.headers.insert_first("Route", f"<{self._proxy.text}>")
-            return self._proxy
-        return request.target
 
     def new_message(
         self,

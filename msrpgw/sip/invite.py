@@ -30,8 +30,9 @@ from msrpgw.sip.invite_server import (
 )
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.reinvite import ReinviteListener, Reinvites
+from msrpgw.sip.routing import first_hop
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
-from msrpgw.sip.transport import is_address
+from msrpgw.sip.transport import Target, is_address
 from msrpgw.sip.uri import SipUri, is_secure, parse_uri
 
 _MAX_REDIRECTS = 5
@@ -120,7 +121,7 @@ class InviteUsage:
         try:
             for text in (ruri, from_uri, to_uri):
                 parse_uri(text)
-            hop = parse_uri(agent.settings.outbound_proxy or ruri)
+            hop = first_hop(agent.settings, parse_uri(ruri))
         except SipError as error:
             usage._fail(error.status, error.reason)
             return usage
@@ -250,7 +251,16 @@ class InviteUsage:
         invite = ClientInvite(self._agent, self, Request("INVITE", ruri, fields, self._body))
         self._calling = invite
         left = self._deadline - self._agent.timers.seconds()
-        invite.send(max(left, 0.001) if self._deadline else 0.0)
+        invite.send(max(left, 0.001) if self._deadline else 0.0, self._targeted)
+
+    def _targeted(self, target: Target) -> None:
+        """Name the address that suits the peer's, now that it is known (§8.1.1.8)."""
+        if self._calling is not None:
+            request = self._calling.request
+            self._contact = self._agent.contact_uri(
+                target.transport, target.host, secure=is_secure(request.uri)
+            )
+            request.headers.replace_first("Contact", f"<{self._contact}>")
 
     def invite_progressed(self, invite: ClientInvite, response: Response) -> None:
         """A provisional response came."""

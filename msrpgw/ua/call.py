@@ -19,7 +19,7 @@ from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report, SendResult
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.invite import InviteUsage
-from msrpgw.sip.locate import goes_over_tls
+from msrpgw.sip.routing import goes_over_tls
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer
 from msrpgw.ua.texts import CONTENT_TYPES, OnSent, Sent, Signal, decoded

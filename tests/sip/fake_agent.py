@@ -126,7 +126,9 @@ class FakeAgent:
     def remove_dialog(self, dialog_id: DialogId) -> None:
         self.dialogs.pop(dialog_id, None)
 
-    def request(self, request: Request, on_response: Callable[[Response], None]) -> Sent:
+    def request(
+        self, request: Request, on_response: Callable[[Response], None], on_target: object = None
+    ) -> Sent:
         request.target  # noqa: B018 -- raises for a bad one, as the real agent does
         request.render()
         sent = Sent(request, on_response)
