@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTCP, IReact
 from twisted.logger import Logger
 
 from msrpgw import __version__
+from msrpgw.access import Access
 from msrpgw.config import Config
 from msrpgw.config import load as load_config
 from msrpgw.dns.program import ProgramResolver
@@ -342,9 +343,13 @@ def make_service(
     agent = UserAgent(
         clock, timers, config.sip, random, allow_source=trusted, resolver=resolver, tls=tls
     )
+    access = Access(config.security, trusted, random, timers.seconds)
+    access.guard(agent, config.auth)
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
-    endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted, tls=tls)
+    endpoint = Endpoint(
+        reactor, timers, random, config.msrp, allow_source=access.msrp_may_come, tls=tls
+    )
     hub = EventHub()
     agent.dead.on_dead = lambda target, reason: hub.raise_event(
         peer_down(target.uri, f"{reason}; next hop black-listed", 0)
@@ -383,7 +388,7 @@ def make_service(
         load or load_config,
         operator,
         sinks,
-        trusted,
+        access,
         threshold or Threshold(config.log.level),
         lambda: {
             "sip": agent.addresses(),

@@ -116,6 +116,11 @@ class StreamSource:
     transport = "TCP"
     reliable = True
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Nothing is proven without TLS."""
+        return frozenset()
+
     def __init__(
         self, connection: "Connection", host: str, port: int, local_host: str, local_port: int
     ) -> None:
