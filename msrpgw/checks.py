@@ -183,6 +183,10 @@ def _check_sip(sip: SipSettings, listeners: list[Listener]) -> Iterator[Problem]
     for key in ("t1", "t2", "t4", "timer_c", "connect_timeout"):
         if getattr(sip, key) == 0:
             yield Problem("sip", key, "must be more than 0")
+    if 0 < sip.session_expires < sip.min_se:
+        yield Problem(
+            "sip", "session_expires", "must be 0, or not less than min_se", (("sip", "min_se"),)
+        )
     if sip.t2 < sip.t1:
         yield Problem("sip", "t2", "must not be less than t1", (("sip", "t1"),))
     if not sip.user_agent.isprintable() or not sip.user_agent.strip():

@@ -405,6 +405,7 @@ def make_service(
         sinks,
         now=time.time,
         seconds=time.monotonic,
+        tls=tls,
     )
     return GatewayService(
         agent,

@@ -21,6 +21,7 @@ from msrpgw.gateway.facts import address_of, facts_of, hops_left, message_id_of,
 from msrpgw.gateway.farewell import end_calls
 from msrpgw.gateway.items import Answer, Item, Keeper, PageCall, PageItem, SendItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
+from msrpgw.gateway.loops import HOPS_KEY, check_hops
 from msrpgw.gateway.notices import Notices
 from msrpgw.gateway.page import Outgoing, Pages
 from msrpgw.gateway.session import GatewaySession, Room, message_to_page
@@ -190,6 +191,7 @@ class Gateway:
         route = self.policy.route_message(facts_of(transaction))
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
+        hops = request.headers.firsts().get(HOPS_KEY)
         answer = partial(self.agent.respond, transaction)
         message_id = message_id_of(request, self._id_key)
         if self.custody.repeats(message_id, answer):
@@ -202,6 +204,7 @@ class Gateway:
             self.timers.seconds(),
             request.call_id,
             lifetime,
+            0 if hops is None else check_hops(hops),
         )
         session = self.sessions.get(route.key)
         if session is None:
@@ -431,10 +434,13 @@ class Gateway:
         self.teller.report_received(session, report)
 
     def send_page(
-        self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes
+        self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes, hops: int = 0
     ) -> None:
-        """Queue one MESSAGE of the gateway's own: a notice (IPageSender)."""
-        self.to_page.notify(Parties(from_uri, to_uri, ruri), content_type, body)
+        """Queue one MESSAGE of the gateway's own: a notice (IPageSender).
+
+        ``hops``: gateways that what it is about has passed before us.
+        """
+        self.to_page.notify(Parties(from_uri, to_uri, ruri), content_type, body, hops)
 
     # What custody tells
 

@@ -24,6 +24,7 @@ from msrpgw.manage.tls import tls_options
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.sip.agent import UserAgent
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 
 
 class Management:
@@ -43,8 +44,9 @@ class Management:
         *,
         now: Callable[[], float],
         seconds: Callable[[], float],
+        tls: Tls | None = None,
     ) -> None:
-        """``seconds``: a clock that goes on while the reactor is busy.
+        """``seconds``: a clock that goes on while the reactor is busy.  ``tls``: of SIP and MSRP.
 
         Raises ConfigError for a token that can't be used.
         """
@@ -53,7 +55,7 @@ class Management:
         except ValueError as error:
             raise ConfigError([f"[manage] token_file: {error}"]) from None
         try:
-            tls = tls_options(settings)
+            https = tls_options(settings)
         except ValueError as error:
             key, text = error.args
             raise ConfigError([f"[manage] {key}: {text}"]) from None
@@ -62,7 +64,7 @@ class Management:
         self._operator = operator
         self.lag = Lag(timers, seconds)
         self._numbers = Statistics(
-            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag)
+            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag, tls)
         )
         commands = Commands(
             operator, program, self._numbers, self.subscribers, hub, list(EVENTS), now=now
@@ -75,7 +77,7 @@ class Management:
                     reactor,
                     settings,
                     token,
-                    tls,
+                    https,
                     dispatcher,
                     lambda: exposition(self._numbers, self._histograms()),
                     self.live,
@@ -140,6 +142,7 @@ def numbers(
     subscribers: Subscribers,
     sinks: Sinks,
     lag: Lag,
+    tls: Tls | None = None,
 ) -> dict[str, Number]:
     """All statistics by their names."""
     found = {f"msrpgw:{name}": Number("gauge", read) for name, read in operator.gauges().items()}
@@ -160,6 +163,9 @@ def numbers(
     found["dns:pending"] = Number("gauge", lambda: resolver.pending)
     found["sip:blacklisted"] = Number("gauge", lambda: len(agent.dead))
     found["msrpgw:reactor_lag_ms"] = Number("gauge", lag.worst)
+    found["tls:certificate_seconds"] = Number(
+        "gauge", lambda: tls.seconds_left if tls is not None else 0
+    )
     found["sip:transactions"] = Number("gauge", lambda: len(agent.transactions))
     found["msrp:sessions"] = Number("gauge", lambda: len(endpoint.sessions()))
     found["msrp:connections"] = Number("gauge", lambda: endpoint.connections)

@@ -100,6 +100,11 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
         )
         for reason in MsrpCounters.__slots__
     },
+    "tls:certificate_seconds": (
+        "msrpgw_tls_certificate_seconds",
+        {},
+        "Time until the first certificate of [tls] ends; 0: it has, or there is none.",
+    ),
     "sip:fail_overs": (
         "msrpgw_sip_fail_overs",
         {},
@@ -129,6 +134,7 @@ GAUGES = frozenset(
         "msrpgw_journal_bytes",
         "msrpgw_journal_oldest_seconds",
         "msrpgw_journal_healthy",
+        "msrpgw_tls_certificate_seconds",
         "msrpgw_sip_blacklisted_targets",
         "msrpgw_dns_pending",
         "msrpgw_sip_transactions",

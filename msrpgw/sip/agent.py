@@ -99,7 +99,7 @@ class UserAgent:
         #: what bodies we take: Accept of our answer to OPTIONS
         self.accept_types: list[str] = []
         #: option tags that a request may require of us (RFC 3261 §8.2.2.3)
-        self.extensions: frozenset[str] = frozenset()
+        self.extensions: frozenset[str] = frozenset({"timer"})
         self.transactions = Transactions(timers, settings, self)
         self.transports = Transports(
             reactor,
@@ -250,6 +250,7 @@ class UserAgent:
         call_id: str = "",
         tag: str = "",
         cseq: int = 1,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> Request:
         """A MESSAGE outside of dialogs (RFC 3428 §4).
 
@@ -262,6 +263,7 @@ class UserAgent:
             ("Call-ID", call_id or self.new_call_id()),
             ("CSeq", f"{cseq} MESSAGE"),
             ("User-Agent", self.settings.user_agent),
+            *headers,
             ("Content-Type", content_type),
         ]
         return Request("MESSAGE", ruri, Headers.of_request(fields), body)
@@ -419,22 +421,22 @@ class UserAgent:
         if not request.uri.lower().startswith(_SCHEMES):
             self.respond(transaction, 416)
             return
-        if method == "INVITE" and self._came_back(request):
-            self.respond(transaction, 482)
-            return
+        if len(vias := headers.get_all("Via")) > 1 or "," in vias[0]:
+            self._check_loop(request)
         self._check_require(request)
         if receiver is None:
             self.respond(transaction, 200, None, self.capabilities())
         else:
             receiver(transaction)
 
-    def _came_back(self, request: Request) -> bool:
-        """Whether an INVITE is one of ours, which a proxy took for one to us (§16.3 step 4).
+    def _check_loop(self, request: Request) -> None:
+        """Raises SipError 482 for a request of ours, which a proxy took for one to us (§16.3).
 
         Answered, it would be a call with ourselves, and texts would go round for ever.
         """
-        branches = [via.branch for via in request.vias]
-        return any(self.transactions.find_client(one, "INVITE") for one in branches if one)
+        find = self.transactions.find_client
+        if any(via.branch and find(via.branch, request.method) for via in request.vias[1:]):
+            raise SipError("Loop Detected", status=482)
 
     def _check_require(self, request: Request) -> None:
         """Raises SipError 420 for an extension that we don't have (§8.2.2.3)."""

@@ -36,6 +36,10 @@ class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     t4: Seconds = 5.0
     #: how long a ringing INVITE may stay without a final answer (timer C, RFC 3261 §16.6)
     timer_c: Seconds = 180.0
+    #: how long an INVITE dialog lives without a refresh (RFC 4028); 0: we ask for no limit
+    session_expires: Seconds = 1800.0
+    #: the least of that which a peer may ask us for, at least 90
+    min_se: Annotated[float, Meta(ge=90)] = 90.0
     #: a request larger than this goes over TCP (RFC 3261 §18.1.1)
     udp_limit: Count = 1300
     #: largest message taken from the wire

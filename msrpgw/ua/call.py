@@ -231,6 +231,11 @@ class Call:
     def call_reinvite_failed(self, status: int, reason: str) -> None:
         """We send no re-INVITEs."""
 
+    def call_refreshed(self, sdp: bytes) -> None:
+        """The dialog goes on."""
+        if sdp and not self._session.is_current(sdp):
+            self.end("The peer changed its MSRP path in an answer")
+
     def call_ended(self, reason: str) -> None:
         """The dialog is over."""
         if not self._ours:

@@ -198,6 +198,9 @@ class Listener:
     def call_reinvite_failed(self, status: int, reason: str) -> None:
         self._tell("reinvite failed", status, reason)
 
+    def call_refreshed(self, sdp: bytes) -> None:
+        self._tell("refreshed", sdp)
+
     def call_ended(self, reason: str) -> None:
         self._tell("ended", reason)
 
