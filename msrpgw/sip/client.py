@@ -375,7 +375,10 @@ class ClientRequest:
 
     def send_failed(self, failure: SendFailure) -> None:
         """The request could not be sent to the present target."""
-        self._note_dead(failure.reason)
+        if failure.ours:
+            self._be_patient()
+        else:
+            self._note_dead(failure.reason)
         if not self._next(failure.refused):
             self._respond_locally(503, failure.reason)
 

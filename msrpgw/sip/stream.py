@@ -381,7 +381,7 @@ class Streams:
         connecting = self._connecting.get(where)
         if connecting is None:
             if self.full:
-                failure = SendFailure("too many TCP connections")
+                failure = SendFailure("too many TCP connections", ours=True)
                 self.timers.call_later(0, lambda: sending.fail(failure))
                 return
             connecting = self._connecting[where] = Connecting(self, target)
