@@ -384,10 +384,10 @@ def _parse(start_line: str, head: bytes, body: bytes | None, flag: str) -> Frame
         elif not _IDENT.match(transaction_id):
             problem = "Malformed transaction id"
     if problem:
-        answerable = request.from_path_text and request.to_path_text
-        if rest == "REPORT" or request.failure_report == "no" or not answerable:
-            return None
-        return Malformed(request, problem)
+        echoed = (transaction_id, request.from_path_text, request.to_path_text)
+        answerable = all(each.strip() and not CONTROL.search(each) for each in echoed)
+        silent = rest == "REPORT" or request.failure_report == "no"
+        return None if silent or not answerable else Malformed(request, problem)
     request.body = body
     request.continuation = flag
     return request
