@@ -24,6 +24,7 @@ from msrpgw.gateway.settings import (
     PolicySettings,
 )
 from msrpgw.journal.settings import JournalSettings
+from msrpgw.limits import LimitSettings
 from msrpgw.manage.settings import ManageSettings
 from msrpgw.manage.sinks.settings import EventSettings, RecordSettings
 from msrpgw.msrp.settings import MsrpSettings
@@ -61,6 +62,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     records: RecordSettings = RecordSettings()
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
+    limits: LimitSettings = LimitSettings()
     state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
 

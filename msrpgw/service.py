@@ -23,6 +23,7 @@ from msrpgw import __version__
 from msrpgw.config import Config
 from msrpgw.config import load as load_config
 from msrpgw.errors import JournalError, MsrpgwError
+from msrpgw.gateway.admission import Admission
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.operator import Operator
@@ -31,6 +32,7 @@ from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.sqlite import SqliteJournal
 from msrpgw.journal.store import FILE_NAME, Store
 from msrpgw.journal.worker import ThreadWorker
+from msrpgw.limits import Limits
 from msrpgw.log import Threshold
 from msrpgw.manage.management import Management
 from msrpgw.manage.sinks.records import Recorder
@@ -160,7 +162,9 @@ class GatewayService(Service):
         sinks: SinksSide,
         timers: Timers,
         notifier: Notifier,
+        admission: Admission | None = None,
     ) -> None:
+        self._admission = admission
         self._sip = sip
         self._msrp = msrp
         self._gateway = gateway
@@ -209,6 +213,8 @@ class GatewayService(Service):
                 "the journal is in memory only: messages answered 202 that still wait for their"
                 " receiver are lost when this process ends"
             )
+        if self._admission is not None:
+            self._admission.start()
         self._notifier.tell(READY=1, STATUS="taking requests")
         self._live()
 
@@ -253,6 +259,8 @@ class GatewayService(Service):
                 await stop()
             except Exception:
                 _log.failure("stopping the {room} side failed; going on", room=room)
+        if self._admission is not None:
+            self._admission.stop()
         if self._watchdog is not None:
             self._watchdog.cancel()
 
@@ -321,13 +329,19 @@ def make_service(
     clock = IReactorTime(reactor)
     timers = Timers(clock)
     trusted = TrustedSources(config.security)
+    limits = Limits(config.limits, trusted.listed)
     tls = make_tls(config)
-    agent = UserAgent(clock, timers, config.sip, random, allow_source=trusted, tls=tls)
+    agent = UserAgent(
+        clock, timers, config.sip, random, allow_source=trusted, tls=tls, limits=limits
+    )
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
-    endpoint = Endpoint(reactor, timers, random, config.msrp, allow_source=trusted, tls=tls)
+    endpoint = Endpoint(
+        reactor, timers, random, config.msrp, allow_source=trusted, tls=tls, limits=limits
+    )
     hub = EventHub()
     journal = journal or make_journal(config, reactor, timers)
+    admission = Admission(agent, timers, limits, time.monotonic)
     gateway = Gateway(
         agent,
         endpoint,
@@ -340,6 +354,7 @@ def make_service(
         hub,
         random=random,
         now=time.time,
+        admission=admission,
     )
     gateway.teller.text = config.events.text
     recorder = Recorder(timers, time.time)
@@ -381,6 +396,7 @@ def make_service(
         agent,
         endpoint,
         sinks,
+        limits,
         now=time.time,
         seconds=time.monotonic,
     )
@@ -396,4 +412,5 @@ def make_service(
         sinks,
         timers,
         notifier or Notifier({}),
+        admission,
     )

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.limits import Limits
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timers
@@ -78,6 +79,7 @@ def make_agent(
     allow_source: Callable[[str], bool] = lambda address: True,
     life: int = 1,
     tls: Tls | None = None,
+    limits: Limits | None = None,
     **settings: Any,
 ) -> UserAgent:
     """A user agent on the network, started: UDP and TCP unless ``listen`` says otherwise.
@@ -99,6 +101,7 @@ def make_agent(
         CountingRandom(f"{address}:{port}/{life}"),
         allow_source=allow_source,
         tls=tls,
+        limits=limits,
     )
     agent.start()
     return agent

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from msrpgw.content.media import is_composing, is_imdn
 from msrpgw.errors import SipError
+from msrpgw.gateway.admission import Admission
 from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.delivery import Delivery
 from msrpgw.gateway.drain import Drain
@@ -28,6 +29,7 @@ from msrpgw.gateway.settings import DeliverySettings, GatewaySettings, NoticeSet
 from msrpgw.gateway.telling import Teller
 from msrpgw.gateway.to_page import ToPage
 from msrpgw.interfaces import IJournal, IPageSender, IPolicy
+from msrpgw.limits import Limits
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report
 from msrpgw.sip.agent import UserAgent
@@ -76,8 +78,9 @@ class Gateway:
         *,
         random: Callable[[int], bytes],
         now: Callable[[], float],
+        admission: Admission | None = None,
     ) -> None:
-        """``now`` gives seconds since the epoch."""
+        """``now`` gives seconds since the epoch; ``admission`` None: default limits, for no one."""
         self.agent = agent
         self.endpoint = endpoint
         self.timers = timers
@@ -96,6 +99,7 @@ class Gateway:
         self.delivery = Delivery(timers, delivery, random, self.pages, self)
         self.notices = Notices(notice, timers, self.send_page)
         self.teller = Teller(hub, self.notices, timers, now)
+        self.admission = admission or Admission(agent, timers, Limits(), timers.seconds)
         self._closing: set[Leg] = set()  # hung up, the answer to BYE or CANCEL awaited
         self.drain: Drain | None = None  # when it is to stop
         self.closed = False  #: whether no new session is taken
@@ -118,8 +122,8 @@ class Gateway:
 
     def start(self) -> None:
         """Take requests from the SIP side."""
-        self.agent.on("MESSAGE", self.message_received)
-        self.agent.on("INVITE", self.invite_received)
+        self.agent.on("MESSAGE", self.admission.guard(self.message_received))
+        self.agent.on("INVITE", self.admission.guard(self.invite_received))
 
     def resume(self, contents: JournalContents) -> None:
         """Go on with what an earlier process left in the journal."""
@@ -300,6 +304,9 @@ class Gateway:
             raise self._overloaded("The gateway is being stopped")
         if len(self.sessions) >= self.settings.max_sessions:
             raise self._overloaded("Too many sessions")
+        problem = self.admission.check()
+        if problem:
+            raise self._overloaded(problem)
 
     # From the MSRP side
 
@@ -360,6 +367,7 @@ class Gateway:
             safe=route.congestion_safe,
         )
         self.sessions[route.key] = session
+        self.admission.opened(session)
         # Those that waited for this user come before all others.
         self._hand_over(self.delivery.take(route.key), session)
         return session
@@ -368,6 +376,7 @@ class Gateway:
 
     def session_up(self, session: GatewaySession) -> None:
         """Messages flow for the first time."""
+        self.admission.came_up(session)
         self.teller.session_up(session)
 
     def dialog_changed(self, session: GatewaySession, leg: Leg) -> None:
@@ -380,6 +389,7 @@ class Gateway:
         self, session: GatewaySession, end: LegEnd, outcome: Outcome, items: list[PageItem]
     ) -> None:
         """A session is over."""
+        self.admission.ended(session)
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
         self._await_farewell(session.leg)

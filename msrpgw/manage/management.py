@@ -10,6 +10,7 @@ from msrpgw.errors import ConfigError
 from msrpgw.gateway.events import EVENTS, EventHub
 from msrpgw.gateway.operator import Operator
 from msrpgw.histogram import Histogram
+from msrpgw.limits import Limits
 from msrpgw.manage.commands import Commands, Program
 from msrpgw.manage.datagram import DatagramManagement
 from msrpgw.manage.fifo import FifoManagement
@@ -40,6 +41,7 @@ class Management:
         agent: UserAgent,
         endpoint: Endpoint,
         sinks: Sinks,
+        limits: Limits,
         *,
         now: Callable[[], float],
         seconds: Callable[[], float],
@@ -62,7 +64,7 @@ class Management:
         self._operator = operator
         self.lag = Lag(timers, seconds)
         self._numbers = Statistics(
-            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag)
+            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag, limits)
         )
         commands = Commands(
             operator, program, self._numbers, self.subscribers, hub, list(EVENTS), now=now
@@ -140,6 +142,7 @@ def numbers(
     subscribers: Subscribers,
     sinks: Sinks,
     lag: Lag,
+    limits: Limits,
 ) -> dict[str, Number]:
     """All statistics by their names."""
     found = {f"msrpgw:{name}": Number("gauge", read) for name, read in operator.gauges().items()}
@@ -154,6 +157,8 @@ def numbers(
         found[f"sip:{name}"] = Number("counter", partial(getattr, transactions, name))
     for name in type(endpoint.counters).__slots__:
         found[f"msrp:{name}"] = Number("counter", partial(getattr, endpoint.counters, name))
+    for name in type(limits.counters).__slots__:
+        found[f"limits:{name}"] = Number("counter", partial(getattr, limits.counters, name))
     found["msrpgw:reactor_lag_ms"] = Number("gauge", lag.worst)
     found["sip:transactions"] = Number("gauge", lambda: len(agent.transactions))
     found["msrp:sessions"] = Number("gauge", lambda: len(endpoint.sessions()))

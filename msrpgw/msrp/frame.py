@@ -179,7 +179,7 @@ class FrameParser:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._buffer = bytearray()
+        self.pending = bytearray()  #: of a frame whose rest has not come
         self._lost = ""  # why nothing can be read any more
         self._reset()
 
@@ -201,7 +201,7 @@ class FrameParser:
         if self._lost:
             raise FramingError(self._lost)
         frames: list[Frame] = []
-        buffer = self._buffer
+        buffer = self.pending
         work: bytes | bytearray
         if buffer:
             buffer += data

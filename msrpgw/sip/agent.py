@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from msrpgw.complaints import Complaints
 from msrpgw.errors import RenderError, SipError
+from msrpgw.limits import Limits
 from msrpgw.sip.client import ClientRequest, OnResponse
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
@@ -80,11 +81,11 @@ class UserAgent:
         *,
         allow_source: Callable[[str], bool],
         tls: Tls | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
 
-        ``tls``: needed if ``settings`` listen on TLS.
-
+        ``tls``: needed if ``settings`` listen on TLS; ``limits`` None: nobody is limited.
         Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
         """
         self.settings = settings
@@ -104,6 +105,7 @@ class UserAgent:
             counters=self.counters,
             on_undeliverable=self._undeliverable,
             tls=tls,
+            limits=limits,
         )
         self._locator = Locator(reactor, timers, settings)
         self._allow_source = allow_source
@@ -412,6 +414,7 @@ class UserAgent:
             if owner is None:
                 self.respond(transaction, 481)
             else:
+                transaction.source.prove()
                 owner.request_received(transaction)
             return
         receiver = self._receivers.get(method)
@@ -446,17 +449,15 @@ class UserAgent:
         if "Require" in request.headers:
             unknown = [tag for tag in request.require if tag not in self.extensions]
             if unknown:
-                raise SipError(
-                    "Bad Extension", status=420, headers=(("Unsupported", ", ".join(unknown)),)
-                )
+                lacking = (("Unsupported", ", ".join(unknown)),)
+                raise SipError("Bad Extension", status=420, headers=lacking)
 
     def _remove_own_route(self, request: Request) -> None:
         """Clients that have us as outbound proxy say so in a Route (§16.4)."""
         first = request.routes[0].uri
         if not isinstance(first, SipUri) or not self.transports.is_local(first):
             return
-        line = request.headers.get_all("Route")[0]
-        rest = split_list(line)[1:]
+        rest = split_list(request.headers.get_all("Route")[0])[1:]
         if rest:
             request.headers.replace_first("Route", ", ".join(rest))
         else:
@@ -480,6 +481,7 @@ class UserAgent:
         """An ACK of a 2xx goes to its dialog; without one it is of no use."""
         owner = self._dialogs.get(DialogId.of_request(request))
         if owner is not None:
+            source.prove()  # it has seen our To tag
             owner.ack_received(request)
 
     def merged_request_received(self, request: Request, source: ReplyPath) -> None:
@@ -488,9 +490,9 @@ class UserAgent:
         self._answer_statelessly(request, source, 482, "Merged Request")
 
     def overloaded(self, request: Request, source: ReplyPath) -> None:
-        """There is no room for another transaction."""
+        """There is no room for another transaction, or no time for another call."""
         self.counters.overloaded += 1
-        self._complaints.add("SIP request refused: too many transactions,", source.host, "503")
+        self._complaints.add("SIP request refused for lack of room", source.host, "503")
         self._answer_statelessly(request, source, 503, None, _RETRY_AFTER)
 
     def stray_response_received(self, response: Response, source: ReplyPath) -> None:

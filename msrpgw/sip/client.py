@@ -17,8 +17,8 @@ from msrpgw.sip.client_transaction import (
     make_cancel,
 )
 from msrpgw.sip.message import Request, Response
+from msrpgw.sip.sending import Target
 from msrpgw.sip.settings import SipSettings
-from msrpgw.sip.stream import Target
 from msrpgw.sip.transaction import Transactions
 from msrpgw.sip.transport import Sending, Transports
 from msrpgw.timers import Timer, Timers

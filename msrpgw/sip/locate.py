@@ -21,8 +21,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from msrpgw.errors import ConfigError, SipError
+from msrpgw.sip.sending import Target
 from msrpgw.sip.settings import SipSettings
-from msrpgw.sip.stream import Target
 from msrpgw.sip.uri import SipUri, Uri, is_secure, parse_uri
 from msrpgw.timers import Timer, Timers
 
