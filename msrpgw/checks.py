@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import msgspec
 
 from msrpgw.content.media import parse_media_type
+from msrpgw.dns.settings import DnsSettings
+from msrpgw.dns.settings import find_problems as find_dns_problems
 from msrpgw.errors import ConfigError, MsrpSyntaxError, UriError
 from msrpgw.gateway.notices import compile_templates
 from msrpgw.gateway.policy import TemplatePolicy
@@ -31,6 +33,7 @@ from msrpgw.manage.sinks.settings import (
 )
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.msrp.uri import parse_msrp_uri
+from msrpgw.sip.routing import parse_domain
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.uri import SipUri, parse_uri
 from msrpgw.sources import SecuritySettings, parse_source
@@ -85,6 +88,7 @@ def find_problems(
     records: RecordSettings,
     tls: TlsSettings,
     security: SecuritySettings,
+    dns: DnsSettings,
     given: Given,
 ) -> Iterator[Problem]:
     """Everything that is wrong, table by table."""
@@ -102,6 +106,8 @@ def find_problems(
     yield from _check_ports_apart(sip_listeners, msrp_listeners, "listen")
     yield from _check_ports_apart(sip_listeners, msrps_listeners, "listen_tls")
     yield from _check_msrp(msrp, msrp_listeners)
+    for key, text in find_dns_problems(dns):
+        yield Problem("dns", key, text)
     yield from _check_limits(sip, msrp, gateway, journal)
     yield from _check_delivery(delivery)
     for key, text in find_manage_problems(manage):
@@ -158,23 +164,42 @@ def _check_listen(sip: SipSettings, listeners: list[Listener]) -> Iterator[Probl
 
 
 def _check_sip(sip: SipSettings, listeners: list[Listener]) -> Iterator[Problem]:
-    if sip.advertised_contact is not None:
+    for text in _texts(sip.advertised_contact):
         try:
-            _parse_reachable(sip.advertised_contact)
+            _parse_reachable(text)
         except ValueError as error:
             yield Problem("sip", "advertised_contact", str(error))
-    if sip.outbound_proxy is not None:
+    for key, texts in (("outbound_proxy", sip.outbound_proxy), *_routes(sip)):
+        for text in _texts(texts):
+            try:
+                _check_proxy(text, listeners)
+            except ValueError as error:
+                yield Problem("sip", key, str(error), (("sip", "listen"),))
+    for domain in sip.routes:
         try:
-            _check_proxy(sip.outbound_proxy, listeners)
-        except ValueError as error:
-            yield Problem("sip", "outbound_proxy", str(error), (("sip", "listen"),))
+            parse_domain(domain)
+        except ConfigError as error:
+            yield from map(_located, error.problems)
     for key in ("t1", "t2", "t4", "timer_c", "connect_timeout"):
         if getattr(sip, key) == 0:
             yield Problem("sip", key, "must be more than 0")
+    if 0 < sip.session_expires < sip.min_se:
+        yield Problem(
+            "sip", "session_expires", "must be 0, or not less than min_se", (("sip", "min_se"),)
+        )
     if sip.t2 < sip.t1:
         yield Problem("sip", "t2", "must not be less than t1", (("sip", "t1"),))
     if not sip.user_agent.isprintable() or not sip.user_agent.strip():
         yield Problem("sip", "user_agent", "must be one line of printable characters")
+
+
+def _texts(texts: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else texts or ()
+
+
+def _routes(sip: SipSettings) -> Iterator[tuple[str, str | tuple[str, ...]]]:
+    for domain, texts in sip.routes.items():
+        yield f"routes.{domain}", texts
 
 
 def _parse_reachable(text: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from msrpgw import checks
+from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.settings import (
     DeliverySettings,
@@ -63,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
     limits: LimitSettings = LimitSettings()
+    dns: DnsSettings = DnsSettings()
     state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
 
@@ -165,6 +167,7 @@ class _Loading:
             config.records,
             config.tls,
             config.security,
+            config.dns,
             given,
         ):
             if self._bad.isdisjoint({(problem.table, problem.key), *problem.depends_on}):

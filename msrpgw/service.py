@@ -22,9 +22,11 @@ from twisted.logger import Logger
 from msrpgw import __version__
 from msrpgw.config import Config
 from msrpgw.config import load as load_config
+from msrpgw.dns.program import ProgramResolver
+from msrpgw.dns.resolver import Resolver
 from msrpgw.errors import JournalError, MsrpgwError
 from msrpgw.gateway.admission import Admission
-from msrpgw.gateway.events import EventHub
+from msrpgw.gateway.events import EventHub, peer_down
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.operator import Operator
 from msrpgw.interfaces import IJournal
@@ -134,6 +136,16 @@ class ManagementSide(Protocol):
         """What is listened on."""
 
 
+class NamesSide(Protocol):
+    """What the service needs of the program's resolver."""
+
+    def start(self) -> None:
+        """Take the place of the reactor's."""
+
+    def stop(self) -> Deferred[None]:
+        """Give it back."""
+
+
 class SinksSide(Protocol):
     """What the service needs of the sinks of events and records."""
 
@@ -162,6 +174,7 @@ class GatewayService(Service):
         sinks: SinksSide,
         timers: Timers,
         notifier: Notifier,
+        names: NamesSide,
         admission: Admission | None = None,
     ) -> None:
         self._admission = admission
@@ -176,6 +189,7 @@ class GatewayService(Service):
         self._sinks = sinks
         self._timers = timers
         self._notifier = notifier
+        self._names = names
         self._watchdog: Timer | None = None
 
     def startService(self) -> None:
@@ -187,6 +201,7 @@ class GatewayService(Service):
             self._journal.open(self._gateway.resume)
         except JournalError as error:
             self._fail(str(error))
+        self._names.start()
         try:
             msrp = (self._config.msrp.listen, self._config.msrp.listen_tls or "")
             self._listen("MSRP", "[msrp] listen", msrp, self._msrp.listen)
@@ -253,6 +268,7 @@ class GatewayService(Service):
             ("journal", self._journal.close),
             ("management", self._management.stop),
             ("events", self._sinks.close),
+            ("names", self._names.stop),
         )
         for room, stop in steps:
             try:
@@ -331,8 +347,16 @@ def make_service(
     trusted = TrustedSources(config.security)
     limits = Limits(config.limits, trusted.listed)
     tls = make_tls(config)
+    resolver = Resolver(clock, timers, random, config.dns)
     agent = UserAgent(
-        clock, timers, config.sip, random, allow_source=trusted, tls=tls, limits=limits
+        clock,
+        timers,
+        config.sip,
+        random,
+        allow_source=trusted,
+        resolver=resolver,
+        tls=tls,
+        limits=limits,
     )
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
@@ -340,6 +364,9 @@ def make_service(
         reactor, timers, random, config.msrp, allow_source=trusted, tls=tls, limits=limits
     )
     hub = EventHub()
+    agent.dead.on_dead = lambda target, reason: hub.raise_event(
+        peer_down(target.uri, f"{reason}; next hop black-listed", 0)
+    )
     journal = journal or make_journal(config, reactor, timers)
     admission = Admission(agent, timers, limits, time.monotonic)
     gateway = Gateway(
@@ -399,6 +426,7 @@ def make_service(
         limits,
         now=time.time,
         seconds=time.monotonic,
+        tls=tls,
     )
     return GatewayService(
         agent,
@@ -412,5 +440,6 @@ def make_service(
         sinks,
         timers,
         notifier or Notifier({}),
+        ProgramResolver(reactor, resolver),
         admission,
     )

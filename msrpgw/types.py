@@ -119,6 +119,7 @@ class Message(msgspec.Struct, frozen=True):
     received_at: float  #: seconds, on the gateway's monotonic clock
     call_id: str = ""  #: of the MESSAGE that brought it; empty when a SEND did
     lifetime: float = 0.0  #: seconds that its sender gives it (Expires); 0: no limit
+    hops: int = 0  #: gateways that it has passed before us
 
 
 class OutcomeKind(enum.Enum):

@@ -35,6 +35,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from msrpgw.dns.records import Answer, Kind, Naptr, Srv, Value
+from msrpgw.dns.servers import DnsError
+
 
 def lose_none(index: int) -> bool:
     """Lose nothing."""
@@ -85,6 +88,8 @@ class Network:
         self.names: dict[str, list[str]] = {}
         self.silent_names: set[str] = set()
         self.look_ups: list[str] = []
+        self.records: dict[tuple[Kind, str], list[Srv | Naptr]] = {}
+        self.ttl = 30.0  # of all that the name servers say
         self.datagrams: list[Datagram] = []
         self.connections: list[tuple[FakeTcp, FakeTcp]] = []  # (connecting side, accepting side)
         self.delay = 0.0  # seconds that a datagram or a TCP segment takes
@@ -140,6 +145,38 @@ class Network:
 
 def _address(kind: Literal["TCP", "UDP"], host: str, port: int) -> Any:
     return (IPv6Address if ":" in host else IPv4Address)(kind, host, port)
+
+
+class NameServersInMemory:
+    """Name servers that know the network's names and records; ``asked`` keeps the questions."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.asked: list[tuple[Kind, str]] = []
+        self.failing = False
+
+    def ask(self, name: str, kind: Kind) -> "Deferred[Answer]":
+        """Answer when the reactor's turn is over."""
+        network = self.network
+        self.asked.append((kind, name))
+        if kind is Kind.A:
+            network.look_ups.append(name)
+        answer: Deferred[Answer] = Deferred()
+        if name in network.silent_names:
+            return answer
+        values: tuple[Value, ...] = tuple(network.records.get((kind, name), ()))
+        if kind in (Kind.A, Kind.AAAA):
+            six = kind is Kind.AAAA
+            values = tuple(one for one in network.names.get(name, ()) if (":" in one) == six)
+        if self.failing:
+            network.clock.callLater(0, answer.errback, DnsError("server failure"))
+        else:
+            ttl = network.ttl if values else None
+            network.clock.callLater(0, answer.callback, Answer(values, ttl))
+        return answer
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @implementer(IReactorTime, IReactorUDP, IReactorTCP, IReactorPluggableNameResolver)

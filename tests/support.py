@@ -9,12 +9,24 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.dns.resolver import Resolver
+from msrpgw.dns.servers import Upstream
+from msrpgw.dns.settings import DnsSettings
 from msrpgw.limits import Limits
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timers
 from msrpgw.tls.contexts import Tls
-from tests.network import Datagram, FakeTcp, Host, Network, lose, lose_every, lose_none
+from tests.network import (
+    Datagram,
+    FakeTcp,
+    Host,
+    NameServersInMemory,
+    Network,
+    lose,
+    lose_every,
+    lose_none,
+)
 
 __all__ = [
     "CountingRandom",
@@ -22,12 +34,14 @@ __all__ = [
     "FakeTcp",
     "Host",
     "LogLines",
+    "NameServersInMemory",
     "Network",
     "check_no_timers",
     "lose",
     "lose_every",
     "lose_none",
     "make_agent",
+    "make_resolver",
 ]
 
 
@@ -71,6 +85,20 @@ def check_no_timers(test: SynchronousTestCase, clock: Clock, timers: Timers | No
     test.assertEqual(left, [], "delayed calls are left pending")
 
 
+def make_resolver(
+    network: Network, timers: Timers, upstream: Upstream | None = None, **settings: Any
+) -> Resolver:
+    """A resolver that asks the network's name servers, unless there are others."""
+    settings.setdefault("hosts", "")
+    return Resolver(
+        network.host(),
+        timers,
+        CountingRandom("resolver"),
+        DnsSettings(**settings),
+        upstream or NameServersInMemory(network),
+    )
+
+
 def make_agent(
     network: Network,
     address: str = "127.0.0.1",
@@ -100,6 +128,7 @@ def make_agent(
         SipSettings(**settings),
         CountingRandom(f"{address}:{port}/{life}"),
         allow_source=allow_source,
+        resolver=make_resolver(network, Timers(host)),
         tls=tls,
         limits=limits,
     )

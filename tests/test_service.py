@@ -18,12 +18,15 @@ from twisted.logger import formatEvent as format_event
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.config import Config, Overrides, StateSettings, load
+from msrpgw.dns.resolver import Resolver
 from msrpgw.errors import JournalError
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.settings import JournalSettings
 from msrpgw.service import GatewayService, StartError, make_service
+from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
+from msrpgw.sip.transport import Target
 from msrpgw.systemd import Notifier
 from msrpgw.timers import Timers
 from msrpgw.types import JournalContents
@@ -175,6 +178,19 @@ class Sinks:
         return self.rooms.ask("sinks close")
 
 
+class Names:
+    """The program's resolver."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+
+    def start(self) -> None:
+        self.rooms.call("names start")
+
+    def stop(self) -> Deferred[None]:
+        return self.rooms.ask("names stop")
+
+
 class Middle:
     """The gateway."""
 
@@ -212,7 +228,14 @@ class ServiceCase(SynchronousTestCase):
 class OrderTests(ServiceCase):
     """Starting and stopping, with rooms that only record."""
 
-    START = ("gateway key", "journal open", "gateway resume", "msrp listen", "gateway start")
+    START = (
+        "gateway key",
+        "journal open",
+        "gateway resume",
+        "names start",
+        "msrp listen",
+        "gateway start",
+    )
     STOP = (
         "gateway stop 7",
         "msrp close",
@@ -220,6 +243,7 @@ class OrderTests(ServiceCase):
         "journal close",
         "management stop",
         "sinks close",
+        "names stop",
     )
 
     def setUp(self) -> None:
@@ -250,6 +274,7 @@ class OrderTests(ServiceCase):
             Sinks(self.rooms),
             Timers(self.clock),
             self.notifier,
+            Names(self.rooms),
         )
 
     def refuse(self, name: str, error: OSError) -> None:
@@ -411,6 +436,7 @@ class StateDirectoryTests(ServiceCase):
             Sinks(rooms),
             Timers(Clock()),
             Notifier({}),
+            Names(rooms),
         )
         service.startService()
 
@@ -484,6 +510,23 @@ class WiringTests(ServiceCase):
         for peer, status in (("192.0.2.1", b"403"), ("127.0.0.1", b"481")):
             answer = self.exchange(2855, peer, SEND)
             self.assertTrue(answer.startswith(b"MSRP a786hjs2 " + status), answer)
+
+    def test_names(self) -> None:
+        """Ours is the reactor's resolver from the start to the stop."""
+        former = self.reactor.nameResolver
+        self.service.startService()
+        self.assertIsInstance(self.reactor.nameResolver, Resolver)
+        self.successResultOf(self.service.stopService())
+        self.assertIs(self.reactor.nameResolver, former)
+
+    def test_black_list(self) -> None:
+        """A next hop that failed is told as an event."""
+        self.service.startService()
+        agent = self.service._sip
+        assert isinstance(agent, UserAgent)
+        agent.dead.add(Target("TCP", "2001:db8::1", 5060), "no answer")
+        self.assertIn("E_MSRPGW_PEER_DOWN", self.lines[-1])
+        self.assertIn("sip:[2001:db8::1]:5060;transport=tcp", self.lines[-1])
 
     def test_nothing_is_left_after_the_stop(self) -> None:
         self.service.startService()

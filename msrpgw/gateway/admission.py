@@ -30,15 +30,18 @@ class Admission:
         self,
         agent: UserAgent,
         timers: Timers,
-        limits: Limits,
-        seconds: Callable[[], float],
+        limits: Limits | None = None,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
-        """``seconds``: a clock that goes on while the reactor is busy."""
+        """``limits`` None: nobody is limited.  ``seconds``: a clock that goes on while the reactor
+        is busy; default: that of the timers.
+        """
+        limits = limits or Limits()
         settings = limits.settings
         self._agent = agent
         self._timers = timers
         self._limits = limits
-        self._seconds = seconds
+        self._seconds = seconds or timers.seconds
         self._users = Buckets(settings.user_rate, settings.user_burst, settings.remembered)
         self._sources = Buckets(settings.source_rate, settings.source_burst, settings.remembered)
         self._user_sessions = Shares(settings.user_sessions)

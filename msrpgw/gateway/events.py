@@ -187,7 +187,10 @@ def overload(reason: str, refused: int) -> Event:
 
 
 def peer_down(uri: str, reason: str, waiting: int) -> Event:
-    """Messages wait for a user who can't be reached; told once, until one gets through."""
+    """Messages wait for a user who can't be reached; told once, until one gets through.
+
+    Or, with ``waiting`` 0: a next hop failed and is asked last for a while.
+    """
     return Event("E_MSRPGW_PEER_DOWN", {"uri": uri, "reason": reason, "waiting": waiting})
 
 
@@ -252,7 +255,8 @@ EVENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("reason", "refused"),
     ),
     "E_MSRPGW_PEER_DOWN": (
-        "Messages wait for a user who can't be reached; once until one gets through.",
+        "Messages wait for a user who can't be reached; once until one gets through. Or, with"
+        " `waiting` 0: `uri` is a SIP next hop that failed, and is tried last for a while.",
         ("uri", "reason", "waiting"),
     ),
 }

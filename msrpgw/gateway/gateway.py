@@ -22,6 +22,7 @@ from msrpgw.gateway.facts import address_of, facts_of, hops_left, message_id_of,
 from msrpgw.gateway.farewell import end_calls
 from msrpgw.gateway.items import Answer, Item, Keeper, PageCall, PageItem, SendItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
+from msrpgw.gateway.loops import HOPS_KEY, check_hops
 from msrpgw.gateway.notices import Notices
 from msrpgw.gateway.page import Outgoing, Pages
 from msrpgw.gateway.session import GatewaySession, Room, message_to_page
@@ -29,7 +30,6 @@ from msrpgw.gateway.settings import DeliverySettings, GatewaySettings, NoticeSet
 from msrpgw.gateway.telling import Teller
 from msrpgw.gateway.to_page import ToPage
 from msrpgw.interfaces import IJournal, IPageSender, IPolicy
-from msrpgw.limits import Limits
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report
 from msrpgw.sip.agent import UserAgent
@@ -99,7 +99,7 @@ class Gateway:
         self.delivery = Delivery(timers, delivery, random, self.pages, self)
         self.notices = Notices(notice, timers, self.send_page)
         self.teller = Teller(hub, self.notices, timers, now)
-        self.admission = admission or Admission(agent, timers, Limits(), timers.seconds)
+        self.admission = admission or Admission(agent, timers)
         self._closing: set[Leg] = set()  # hung up, the answer to BYE or CANCEL awaited
         self.drain: Drain | None = None  # when it is to stop
         self.closed = False  #: whether no new session is taken
@@ -194,6 +194,7 @@ class Gateway:
         route = self.policy.route_message(facts_of(transaction))
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
+        hops = request.headers.firsts().get(HOPS_KEY)
         answer = partial(self.agent.respond, transaction)
         message_id = message_id_of(request, self._id_key)
         if self.custody.repeats(message_id, answer):
@@ -206,6 +207,7 @@ class Gateway:
             self.timers.seconds(),
             request.call_id,
             lifetime,
+            0 if hops is None else check_hops(hops),
         )
         session = self.sessions.get(route.key)
         if session is None:
@@ -302,9 +304,8 @@ class Gateway:
     def _admit(self) -> None:
         if self.drain is not None or self.closed:
             raise self._overloaded("The gateway is being stopped")
-        if len(self.sessions) >= self.settings.max_sessions:
-            raise self._overloaded("Too many sessions")
-        problem = self.admission.check()
+        full = len(self.sessions) >= self.settings.max_sessions
+        problem = "Too many sessions" if full else self.admission.check()
         if problem:
             raise self._overloaded(problem)
 
@@ -441,10 +442,13 @@ class Gateway:
         self.teller.report_received(session, report)
 
     def send_page(
-        self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes
+        self, from_uri: str, to_uri: str, ruri: str, content_type: str, body: bytes, hops: int = 0
     ) -> None:
-        """Queue one MESSAGE of the gateway's own: a notice (IPageSender)."""
-        self.to_page.notify(Parties(from_uri, to_uri, ruri), content_type, body)
+        """Queue one MESSAGE of the gateway's own: a notice (IPageSender).
+
+        ``hops``: gateways that what it is about has passed before us.
+        """
+        self.to_page.notify(Parties(from_uri, to_uri, ruri), content_type, body, hops)
 
     # What custody tells
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msrpgw.errors import SipError
+from msrpgw.gateway.loops import HOPS
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report, SendResult, Session
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog
 from msrpgw.sip.invite import InviteUsage
-from msrpgw.sip.locate import goes_over_tls
+from msrpgw.sip.routing import goes_over_tls
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer, Timers
 
@@ -247,6 +248,14 @@ class Leg:
             self._offered = None
         self._hang_up(status, f"MSRP session lost and re-INVITE refused: {status} {reason}")
 
+    def call_refreshed(self, sdp: bytes) -> None:
+        """The dialog goes on; its target, at most, has changed."""
+        if self.state is LegState.ENDED:
+            return
+        self._listener.dialog_changed(self)
+        if sdp and not self._media.is_current(sdp):
+            self._hang_up(488, "The peer changed its MSRP path in an answer")
+
     def call_ended(self, reason: str) -> None:
         """The dialog is over."""
         if self.state is LegState.UP and self._media.unanswered:
@@ -385,10 +394,21 @@ class Leg:
         content_type: str,
         body: bytes,
         on_done: Callable[[SendResult], None],
+        hops: int,
     ) -> None:
-        """Send one message.  Only when UP; ``on_done`` is called once."""
+        """Send one message.  Only when UP; ``on_done`` is called once.
+
+        ``hops``: gateways that it has passed before us.
+        """
         media = self._media
-        media.send(message_id, content_type, body, on_done, success_report=media.behind_relay)
+        media.send(
+            message_id,
+            content_type,
+            body,
+            on_done,
+            success_report=media.behind_relay,
+            extension=f"{HOPS}: {hops}" if hops else "",
+        )
 
     def acknowledged(self) -> None:
         """A SEND got its 200: this MSRP session is worth renewing when it is lost."""

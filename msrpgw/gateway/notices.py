@@ -15,7 +15,7 @@ from msrpgw.gateway.templates import Template
 from msrpgw.timers import DelayLine, Timers
 
 #: From, To, request URI, Content-Type, body
-SendPage = Callable[[str, str, str, str, bytes], None]
+SendPage = Callable[[str, str, str, str, bytes, int], None]
 
 
 #: most characters of a text that a notice quotes
@@ -35,6 +35,7 @@ class Failure(msgspec.Struct, frozen=True):
     text: str = ""  #: first words of the message
     time: str = ""  #: when it came
     others: int = 0  #: how many more failed since the last notice
+    hops: int = 0  #: gateways that the message has passed before us
 
 
 _URIS: dict[str, Callable[[Failure], str]] = {
@@ -156,6 +157,7 @@ class Notices:
             render["ruri"],
             settings.content_type,
             render[body].encode("utf-8", "replace"),
+            failure.hops,
         )
 
     def _interval_over(self, key: str) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.items import PageItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
+from msrpgw.gateway.loops import HOPS, hops_of
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.msrp.session import Incoming, Report, SendResult
 from msrpgw.timers import Timer, Timers
@@ -138,6 +139,7 @@ class GatewaySession:
         self.to_msrp_traffic = Traffic()
         self.to_page_traffic = Traffic()
         self.last_error = ""  #: what went wrong last, in words
+        self.hops = 0  #: most gateways that one of its messages has passed before us
         self._observer = observer
         self._custody = custody
         self._settings = settings
@@ -218,7 +220,10 @@ class GatewaySession:
     def to_msrp(self, item: PageItem) -> None:
         """Take a message; its end is told to custody.  Ask ``has_room`` and ``accepts`` first."""
         self._room.used += 1
-        self._waiting_bytes += len(item.message.body)
+        message = item.message
+        self._waiting_bytes += len(message.body)
+        if message.hops > self.hops:
+            self.hops = message.hops
         if self._end is not None:
             # The call that this message caused failed before it returned.
             self._finish(item, self._end)
@@ -253,6 +258,7 @@ class GatewaySession:
             message.content_type,
             message.body,
             partial(self._send_done, item),
+            message.hops,
         )
 
     def _send_done(self, item: PageItem, result: SendResult) -> None:
@@ -466,4 +472,5 @@ def message_to_page(incoming: Incoming, now: float) -> Message:
         content_type=incoming.content_type,
         body=incoming.body,
         received_at=now,
+        hops=hops_of(incoming.extension(HOPS)),
     )

@@ -145,7 +145,7 @@ class Teller:
     def setup_failed(self, session: GatewaySession, end: LegEnd, *, delayed: bool) -> None:
         """Tell the page user why nothing was delivered; ``delayed``: yet."""
         parties = session.parties
-        failure = Failure(parties.to_uri, parties.from_uri, end.code, end.reason)
+        failure = Failure(parties.to_uri, parties.from_uri, end.code, end.reason, hops=session.hops)
         self._notices.setup_failed(session.key, failure, delayed=delayed)
 
     def overloaded(self, reason: str) -> None:
@@ -290,6 +290,7 @@ class Teller:
                 outcome.reason or reason,
                 first_words(message.content_type, message.body),
                 time_of_day(self._now() - age),
+                hops=message.hops,
             ),
         )
 

@@ -6,7 +6,7 @@ SendItem ──► request (ids from custody) ──► Pages ──outcome─�
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from msrpgw.content.media import parse_media_type
 from msrpgw.content.split import split_text
 from msrpgw.gateway.items import PageCall, SendItem
+from msrpgw.gateway.loops import HOPS, MOST
 from msrpgw.gateway.page import Outgoing, Pages
 from msrpgw.gateway.settings import DeliverySettings
 from msrpgw.sip.agent import UserAgent
@@ -108,6 +109,7 @@ class ToPage:
             call_id=call_id,
             tag=call.tag,
             cseq=call.cseq,
+            headers=_one_more(item.message.hops),
         )
         return Outgoing(request, branch, item.safe)
 
@@ -119,19 +121,30 @@ class ToPage:
         else:
             self._custody.send_outcome(item, outcome)
 
-    def notify(self, parties: Parties, content_type: str, body: bytes) -> None:
-        """Queue one MESSAGE of the gateway's own.  Nothing depends on its arrival."""
+    def notify(self, parties: Parties, content_type: str, body: bytes, hops: int) -> None:
+        """Queue one MESSAGE of the gateway's own.  Nothing depends on its arrival.
+
+        ``hops``: gateways that what it is about has passed; a notice about notices comes to an end.
+        """
+        if hops >= MOST:
+            _log.warn("no notice to {ruri!r}: it would go round in circles", ruri=parties.ruri)
+            return
         self._pages.submit(
             parties.ruri,
             self,
-            partial(self._notice, parties, content_type, body),
+            partial(self._notice, parties, content_type, body, hops),
             partial(self._notified, parties.ruri),
         )
 
-    def _notice(self, parties: Parties, content_type: str, body: bytes) -> Outgoing:
+    def _notice(self, parties: Parties, content_type: str, body: bytes, hops: int) -> Outgoing:
         return Outgoing(
             self._agent.new_message(
-                parties.ruri, parties.from_uri, parties.to_uri, content_type, body
+                parties.ruri,
+                parties.from_uri,
+                parties.to_uri,
+                content_type,
+                body,
+                headers=_one_more(hops),
             )
         )
 
@@ -174,3 +187,8 @@ class ToPage:
             return message.body.decode()
         except ValueError:
             return None
+
+
+@lru_cache(16)
+def _one_more(hops: int) -> tuple[tuple[str, str], ...]:
+    return ((HOPS, str(hops + 1)),)

@@ -25,6 +25,7 @@ from msrpgw.manage.tls import tls_options
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.sip.agent import UserAgent
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
 
 
 class Management:
@@ -45,8 +46,9 @@ class Management:
         *,
         now: Callable[[], float],
         seconds: Callable[[], float],
+        tls: Tls | None = None,
     ) -> None:
-        """``seconds``: a clock that goes on while the reactor is busy.
+        """``seconds``: a clock that goes on while the reactor is busy.  ``tls``: of SIP and MSRP.
 
         Raises ConfigError for a token that can't be used.
         """
@@ -55,7 +57,7 @@ class Management:
         except ValueError as error:
             raise ConfigError([f"[manage] token_file: {error}"]) from None
         try:
-            tls = tls_options(settings)
+            https = tls_options(settings)
         except ValueError as error:
             key, text = error.args
             raise ConfigError([f"[manage] {key}: {text}"]) from None
@@ -64,7 +66,7 @@ class Management:
         self._operator = operator
         self.lag = Lag(timers, seconds)
         self._numbers = Statistics(
-            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag, limits)
+            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag, limits, tls)
         )
         commands = Commands(
             operator, program, self._numbers, self.subscribers, hub, list(EVENTS), now=now
@@ -77,7 +79,7 @@ class Management:
                     reactor,
                     settings,
                     token,
-                    tls,
+                    https,
                     dispatcher,
                     lambda: exposition(self._numbers, self._histograms()),
                     self.live,
@@ -143,6 +145,7 @@ def numbers(
     sinks: Sinks,
     lag: Lag,
     limits: Limits,
+    tls: Tls | None = None,
 ) -> dict[str, Number]:
     """All statistics by their names."""
     found = {f"msrpgw:{name}": Number("gauge", read) for name, read in operator.gauges().items()}
@@ -159,7 +162,15 @@ def numbers(
         found[f"msrp:{name}"] = Number("counter", partial(getattr, endpoint.counters, name))
     for name in type(limits.counters).__slots__:
         found[f"limits:{name}"] = Number("counter", partial(getattr, limits.counters, name))
+    resolver = agent.resolver
+    for name in type(resolver.counters).__slots__:
+        found[f"dns:{name}"] = Number("counter", partial(getattr, resolver.counters, name))
+    found["dns:pending"] = Number("gauge", lambda: resolver.pending)
+    found["sip:blacklisted"] = Number("gauge", lambda: len(agent.dead))
     found["msrpgw:reactor_lag_ms"] = Number("gauge", lag.worst)
+    found["tls:certificate_seconds"] = Number(
+        "gauge", lambda: tls.seconds_left if tls is not None else 0
+    )
     found["sip:transactions"] = Number("gauge", lambda: len(agent.transactions))
     found["msrp:sessions"] = Number("gauge", lambda: len(endpoint.sessions()))
     found["msrp:connections"] = Number("gauge", lambda: endpoint.connections)

@@ -109,6 +109,25 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
         )
         for reason in LimitCounters.__slots__
     },
+    "tls:certificate_seconds": (
+        "msrpgw_tls_certificate_seconds",
+        {},
+        "Time until the first certificate of [tls] ends; 0: it has, or there is none.",
+    ),
+    "sip:fail_overs": (
+        "msrpgw_sip_fail_overs",
+        {},
+        "SIP requests sent to another target, since the one before failed.",
+    ),
+    "sip:blacklisted": (
+        "msrpgw_sip_blacklisted_targets",
+        {},
+        "SIP targets that failed lately and are tried last.",
+    ),
+    "dns:look_ups": ("msrpgw_dns_look_ups", {}, "Questions to name servers."),
+    "dns:failures": ("msrpgw_dns_failures", {}, "Questions that no name server answered."),
+    "dns:refused": ("msrpgw_dns_refused", {}, "Questions not asked: too many were under way."),
+    "dns:pending": ("msrpgw_dns_pending", {}, "Questions under way."),
     "sip:transactions": ("msrpgw_sip_transactions", {}, "SIP transactions."),
     "msrp:sessions": ("msrpgw_msrp_sessions", {}, "MSRP sessions."),
     "msrp:connections": ("msrpgw_msrp_connections", {}, "MSRP connections."),
@@ -124,6 +143,9 @@ GAUGES = frozenset(
         "msrpgw_journal_bytes",
         "msrpgw_journal_oldest_seconds",
         "msrpgw_journal_healthy",
+        "msrpgw_tls_certificate_seconds",
+        "msrpgw_sip_blacklisted_targets",
+        "msrpgw_dns_pending",
         "msrpgw_sip_transactions",
         "msrpgw_msrp_sessions",
         "msrpgw_msrp_connections",

@@ -61,6 +61,13 @@ class Incoming:
         """The sender's Message-ID."""
         return self._request.message_id
 
+    def extension(self, name: str) -> str | None:
+        """The first value of a header that RFC 4975 does not know (§9); None without one."""
+        for found, value in self._request.headers:
+            if found.lower() == name.lower():
+                return value
+        return None
+
     @property
     def success_report(self) -> bool:
         """Whether the sender wants a REPORT of success."""

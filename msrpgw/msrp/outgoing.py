@@ -60,6 +60,7 @@ class Outgoing:
     __slots__ = (
         "body",
         "content_type",
+        "extension",
         "message_id",
         "offset",
         "on_done",
@@ -76,6 +77,7 @@ class Outgoing:
         body: bytes,
         on_done: OnDone,
         success_report: bool,
+        extension: str = "",
     ) -> None:
         self.message_id = message_id
         self.content_type = content_type
@@ -83,6 +85,7 @@ class Outgoing:
         self.size = len(body)
         self.on_done: OnDone | None = on_done  #: None: it was called
         self.success_report = success_report
+        self.extension = extension  #: header line of each of its SENDs; "" for none
         self.offset = 0  #: bytes that were written
         self.unanswered = 0  #: chunks that wait for their response
         self.reported: list[tuple[int, int]] = []  #: ranges that success REPORTs covered
@@ -250,6 +253,7 @@ class Sender:
                 chunk,
                 "$" if end == size else "+",
                 message.success_report,
+                extension=message.extension,
             )
         )
 
@@ -313,6 +317,7 @@ class Sender:
                 b"",
                 "#",
                 message.success_report,
+                extension=message.extension,
             )
         )
 

@@ -25,15 +25,19 @@ def render_send(
     flag: str = "$",
     success_report: bool = False,
     failure_report: str = "yes",
+    extension: str = "",
 ) -> bytes:
     """A SEND (RFC 4975 §7.1).  ``end`` None writes ``*``: the chunk can be interrupted.
 
-    ``body`` None: no body, and then no Content-Type either.
+    ``body`` None: no body, and then no Content-Type either.  ``extension``: a header line of our
+    own, without its end.
     Raises RenderError for a Content-Type that would break the frame.
     """
     optional = "Success-Report: yes\r\n" if success_report else ""
     if failure_report != "yes":
         optional += f"Failure-Report: {failure_report}\r\n"
+    if extension:
+        optional += f"{extension}\r\n"
     head = (
         f"MSRP {transaction_id} SEND\r\nTo-Path: {to_path}\r\nFrom-Path: {from_path}\r\n"
         f"Message-ID: {message_id}\r\nByte-Range: {start}-{'*' if end is None else end}/{total}"

@@ -396,8 +396,11 @@ class Session:
         on_done: OnDone,
         *,
         success_report: bool = False,
+        extension: str = "",
     ) -> None:
         """Send a message, now or when the session is up.
+
+        ``extension``: a header line for its SENDs (RFC 4975 §9), without its end.
 
         ``on_done`` is called once: when the last chunk was answered, at the first refusal, or
         when the session is lost or closed; before ``send`` returns when it can't be sent at all.
@@ -412,7 +415,7 @@ class Session:
         else:
             # A relay's 200 says only that the relay has it.
             wanted = success_report or self.behind_relay
-            self._sender.send(Outgoing(message_id, content_type, body, on_done, wanted))
+            self._sender.send(Outgoing(message_id, content_type, body, on_done, wanted, extension))
 
     def _send_refused(self, status: int, comment: str) -> None:
         if status in (481, 506):  # §10.8, §10.10: there is no such session any more

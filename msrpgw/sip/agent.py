@@ -16,17 +16,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from msrpgw.complaints import Complaints
+from msrpgw.dns.resolver import Resolver
+from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import RenderError, SipError
 from msrpgw.limits import Limits
-from msrpgw.sip.client import ClientRequest, OnResponse
+from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
-from msrpgw.sip.locate import Locator, parse_proxy
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
+from msrpgw.sip.probe import Prober
+from msrpgw.sip.routing import Router
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.transaction import (
     InviteServerTransaction,
@@ -35,7 +38,7 @@ from msrpgw.sip.transaction import (
     Transactions,
 )
 from msrpgw.sip.transport import Target, Transports
-from msrpgw.sip.uri import SipUri, Uri, is_secure
+from msrpgw.sip.uri import SipUri
 from msrpgw.timers import Timers
 from msrpgw.tls.contexts import Tls
 
@@ -80,12 +83,14 @@ class UserAgent:
         random: Callable[[int], bytes],
         *,
         allow_source: Callable[[str], bool],
+        resolver: Resolver | None = None,
         tls: Tls | None = None,
         limits: Limits | None = None,
     ) -> None:
         """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
 
-        ``tls``: needed if ``settings`` listen on TLS; ``limits`` None: nobody is limited.
+        ``resolver`` is its owner's to close; without one the agent has its own.  ``tls``: needed
+        if ``settings`` listen on TLS.  ``limits`` None: nobody is limited.
         Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
         """
         self.settings = settings
@@ -95,7 +100,7 @@ class UserAgent:
         #: what bodies we take: Accept of our answer to OPTIONS
         self.accept_types: list[str] = []
         #: option tags that a request may require of us (RFC 3261 §8.2.2.3)
-        self.extensions: frozenset[str] = frozenset()
+        self.extensions: frozenset[str] = frozenset({"timer"})
         self.transactions = Transactions(timers, settings, self)
         self.transports = Transports(
             reactor,
@@ -107,14 +112,17 @@ class UserAgent:
             tls=tls,
             limits=limits,
         )
-        self._locator = Locator(reactor, timers, settings)
+        self.resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
+        self._owns_resolver = resolver is None
+        self.prober = Prober(self)
+        self._router = Router(settings, timers, random, self.resolver)
+        self.dead = self._router.dead
         self._allow_source = allow_source
         self._complaints = Complaints(timers, "msrpgw.sip")
         self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
         self._dialogs: dict[DialogId, DialogOwner] = {}
         self._server = ("Server", settings.user_agent)
         self._secret = random(16)  # for tags of stateless answers
-        self._proxy = parse_proxy(settings.outbound_proxy)
 
     # Life
 
@@ -125,7 +133,9 @@ class UserAgent:
     def stop(self) -> Deferred[None]:
         """Forget all transactions and close all sockets; fires when they are closed."""
         self.transactions.close()
-        self._locator.close()
+        self._router.close()
+        if self._owns_resolver:
+            self.resolver.close()
         return self.transports.stop()
 
     def addresses(self) -> list[str]:
@@ -179,28 +189,26 @@ class UserAgent:
         target: Target | None = None,
         branch: str = "",
         safe: bool = False,
+        on_target: OnTarget | None = None,
     ) -> ClientRequest:
         """Send a request; it is the agent's from now on.
 
         Via, and Max-Forwards and User-Agent where missing, are added.  It goes to ``target``,
-        else to its topmost Route, to the outbound proxy if it is outside of dialogs, or to its
-        request URI.  ``on_response`` is never called before this returns.  ``branch``: of the
-        first attempt's Via; a new one when empty.  ``safe``: what is too large for UDP goes over
-        TCP or not at all.
+        else where ``routing`` says.  ``on_response`` is never called before this returns.
+        ``branch``: of the first attempt's Via; a new one when empty.  ``safe``: what is too large
+        for UDP goes over TCP or not at all.  ``on_target`` hears of each target before it is tried.
         Raises RenderError when a value can't be written, SipSyntaxError for a bad URI.
         """
         self._complete(request)
-        client = ClientRequest(self, request, on_response, branch, safe)
+        client = ClientRequest(self, request, on_response, branch, safe, on_target)
         if target is not None:
             client.start([target])
             return client
-        hop = self._next_hop(request)
-        secure = is_secure(request.uri)
-        targets = self._locator.locate_now(hop, secure=secure)
+        targets = self._router.locate_now(request)
         if targets is not None:
             client.start(targets)
         else:
-            self._locator.locate(hop, client.located, secure=secure)
+            self._router.locate(request, client.located)
         return client
 
     def send_ack(self, ack: Request) -> None:
@@ -209,7 +217,6 @@ class UserAgent:
         Raises RenderError and SipSyntaxError as ``request`` does.
         """
         self._complete(ack)
-        hop = self._next_hop(ack)
         branch = self.new_branch()
 
         def located(targets: list[Target]) -> None:
@@ -224,7 +231,7 @@ class UserAgent:
                 data = ack.render()
             self.transports.send(data, target, None)
 
-        self._locator.locate(hop, located, secure=is_secure(ack.uri))
+        self._router.locate(ack, located)
 
     def _complete(self, request: Request) -> None:
         headers = request.headers
@@ -233,18 +240,6 @@ class UserAgent:
             headers.add("Max-Forwards", "70")
         if "user-agent" not in first:
             headers.add("User-Agent", self.settings.user_agent)
-
-    def _next_hop(self, request: Request) -> Uri:
-        """The URI whose targets get the request (§8.1.2)."""
-        if request.strictly_routed:
-            return request.target
-        if "Route" in request.headers:
-            return request.routes[0].uri
-        if self._proxy is not None and request.to.tag is None:
-            if self._proxy.is_loose_router:
-                request.headers.insert_first("Route", f"<{self._proxy.text}>")
-            return self._proxy
-        return request.target
 
     def new_message(
         self,
@@ -257,6 +252,7 @@ class UserAgent:
         call_id: str = "",
         tag: str = "",
         cseq: int = 1,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> Request:
         """A MESSAGE outside of dialogs (RFC 3428 §4).
 
@@ -269,6 +265,7 @@ class UserAgent:
             ("Call-ID", call_id or self.new_call_id()),
             ("CSeq", f"{cseq} MESSAGE"),
             ("User-Agent", self.settings.user_agent),
+            *headers,
             ("Content-Type", content_type),
         ]
         return Request("MESSAGE", ruri, Headers.of_request(fields), body)
@@ -427,22 +424,22 @@ class UserAgent:
         if not request.uri.lower().startswith(_SCHEMES):
             self.respond(transaction, 416)
             return
-        if method == "INVITE" and self._came_back(request):
-            self.respond(transaction, 482)
-            return
+        if len(vias := headers.get_all("Via")) > 1 or "," in vias[0]:
+            self._check_loop(request)
         self._check_require(request)
         if receiver is None:
             self.respond(transaction, 200, None, self.capabilities())
         else:
             receiver(transaction)
 
-    def _came_back(self, request: Request) -> bool:
-        """Whether an INVITE is one of ours, which a proxy took for one to us (§16.3 step 4).
+    def _check_loop(self, request: Request) -> None:
+        """Raises SipError 482 for a request of ours, which a proxy took for one to us (§16.3).
 
         Answered, it would be a call with ourselves, and texts would go round for ever.
         """
-        branches = [via.branch for via in request.vias]
-        return any(self.transactions.find_client(one, "INVITE") for one in branches if one)
+        find = self.transactions.find_client
+        if any(via.branch and find(via.branch, request.method) for via in request.vias[1:]):
+            raise SipError("Loop Detected", status=482)
 
     def _check_require(self, request: Request) -> None:
         """Raises SipError 420 for an extension that we don't have (§8.2.2.3)."""

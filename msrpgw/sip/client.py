@@ -2,6 +2,11 @@
 
 What the transaction layer says of one attempt (RFC 3261 §8.1.3.1) and the list of targets
 (RFC 3263 §4.3) together give the one final response that the user sees.
+
+Who has another target does not wait for timer F: after ``failover_time`` of silence the next one
+is tried.  An INVITE then leaves the silent target alone: had it heard, it would have said 100.
+Any other request may be under way behind it.  So half-way it is asked whether it is there; if it
+is, it has all its time, and if it is not its answer still counts, as long as no other came.
 """
 
 from collections.abc import Callable
@@ -10,13 +15,17 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from msrpgw.errors import RenderError
+from msrpgw.sip.attempts import EarlierAttempt, Unheard
 from msrpgw.sip.client_transaction import (
     ClientState,
     ClientTransaction,
     SendFailure,
     make_cancel,
 )
+from msrpgw.sip.counters import SipCounters
+from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.message import Request, Response
+from msrpgw.sip.probe import Prober
 from msrpgw.sip.sending import Target
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.transaction import Transactions
@@ -26,6 +35,7 @@ from msrpgw.timers import Timer, Timers
 _log = Logger()
 
 OnResponse = Callable[[Response], None]
+OnTarget = Callable[[Target], None]
 
 
 class RequestSender(Protocol):
@@ -35,6 +45,9 @@ class RequestSender(Protocol):
     timers: Timers
     transactions: Transactions
     transports: Transports
+    counters: SipCounters
+    dead: DeadTargets
+    prober: Prober
 
     def new_branch(self) -> str:
         """A branch that was never used."""
@@ -52,13 +65,18 @@ class ClientRequest:
     __slots__ = (
         "_branch",
         "_cancelled",
+        "_earlier",
         "_finished",
+        "_held",
+        "_impatience",
         "_on_response",
+        "_on_target",
         "_patience",
         "_provisional",
         "_safe",
         "_sender",
         "_sending",
+        "_several",
         "_target",
         "_targets",
         "_transaction",
@@ -72,16 +90,23 @@ class ClientRequest:
         on_response: OnResponse,
         branch: str = "",
         safe: bool = False,
+        on_target: OnTarget | None = None,
     ) -> None:
+        """``on_target`` hears of each target before it is tried; it may change the request."""
         self.request = request  #: as sent, with its Via
         self._branch = branch  # of the first attempt; empty afterwards
         self._safe = safe
         self._sender = sender
         self._on_response = on_response
+        self._on_target = on_target
         self._targets: list[Target] = []  # those that come after the present one
         self._target: Target | None = None  # None until it is located
         self._transaction: ClientTransaction | None = None
         self._sending: Sending | None = None  # over TCP, until a response comes
+        self._several = False  # whether there was a choice of targets
+        self._impatience: Timer | None = None  # until the next target's turn
+        self._earlier: tuple[EarlierAttempt, ...] = ()  # attempts at silent targets
+        self._held: Response | None = None  # the last target's answer, while those may do better
         self._patience: Timer | None = None  # after CANCEL
         self._provisional = False  # whether the present attempt got a response
         self._cancelled = False
@@ -99,6 +124,7 @@ class ClientRequest:
         if targets:
             self._target = targets[0]
             self._targets = targets[1:]
+            self._several = len(targets) > 1
             self._attempt(targets[0])
         else:
             self._fail_later(503, "No way to the next hop")
@@ -114,6 +140,10 @@ class ClientRequest:
         sender = self._sender
         request = self.request
         branch, self._branch = self._branch or sender.new_branch(), ""
+        if self._on_target is not None:
+            self._on_target(target)
+        if target.route:
+            request.headers.insert_first("Route", target.route)
         request.headers.insert_first("Via", sender.transports.via_prefix(target) + branch)
         data = request.render()
         if (
@@ -129,9 +159,60 @@ class ClientRequest:
             request.headers.insert_first("Via", sender.transports.via_prefix(target) + branch)
             data = request.render()
         self._target = target
+        if self._targets:
+            self._limit_silence()
         self._transaction = sender.transactions.send_request(
             request, branch, data, self, target.transport != "UDP"
         )
+
+    def _limit_silence(self) -> None:
+        delay = self._sender.settings.failover_time
+        if not delay or all(target.fallback for target in self._targets):
+            return
+        timers = self._sender.timers
+        began = timers.seconds()
+
+        def doubt() -> None:
+            self._impatience = None
+            if self._is_silent(began) and self._target is not None:
+                self._sender.prober.ask(self._target)
+                self._impatience = timers.call_later(delay / 2, lambda: self._give_way(began))
+
+        if self.request.method == "INVITE":
+            self._impatience = timers.call_later(delay, lambda: self._give_way(began))
+        else:
+            self._impatience = timers.call_later(delay / 2, doubt)
+
+    def _is_silent(self, began: float) -> bool:
+        """Whether nobody has heard of the present target since then."""
+        transaction, target = self._transaction, self._target
+        if transaction is None or target is None or self._cancelled:
+            return False
+        if transaction.state is ClientState.TERMINATED:
+            return False  # we were stopped
+        # Who answers others, but says no 100 to an INVITE, never got it.
+        return self.request.method == "INVITE" or not self._sender.dead.heard_since(target, began)
+
+    def _give_way(self, began: float) -> None:
+        """The present target keeps silent, and there is another one."""
+        self._impatience = None
+        transaction, target = self._transaction, self._target
+        if transaction is None or target is None or not self._is_silent(began):
+            return
+        self._sender.dead.add(target, "no answer")
+        self._transaction = None
+        if self.request.method == "INVITE":
+            transaction.abandon()
+        else:
+            earlier = EarlierAttempt(self, transaction, self._sending, target)
+            self._earlier = (*self._earlier, earlier)
+            self._sending = None
+        self._next(refused=False)
+
+    def _be_patient(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
 
     def cancel(self) -> None:
         """Cancel an INVITE: now, or as soon as a provisional response allows it (§9.1).
@@ -158,7 +239,7 @@ class ClientRequest:
         # §9.1: a peer that knows no CANCEL, or lost the INVITE, must not hold us up.
         self._patience = timing.timers.call_later(timing.lifetime, self._cancel_unanswered)
         cancel = make_cancel(self.request)
-        user = _CancelUser(sender, target)
+        user = Unheard(sender.transports, target)
         sender.transactions.send_request(
             cancel, branch, cancel.render(), user, target.transport != "UDP"
         )
@@ -192,6 +273,8 @@ class ClientRequest:
         if self._sending is not None:
             self._sending.done()
             self._sending = None
+        if self._several:
+            self._heard(response)
         if status < 200:
             first, self._provisional = not self._provisional, True
             if self._cancelled and first:
@@ -199,18 +282,73 @@ class ClientRequest:
         else:
             if status == 503 and self._next(refused=False):
                 return
+            if status in (482, 503):
+                # 482: by way of an earlier target it came before; that one has the answer.
+                self._conclude(response)
+                return
             self._finish()
         self._tell(response)
 
+    def _conclude(self, response: Response) -> None:
+        """The last target's answer says little: any of an earlier one's is better."""
+        self._transaction = None
+        self._held = self._held or response
+        if not self._earlier or self._cancelled:
+            held = self._held
+            self._finish()
+            self._tell(held)
+
+    def _heard(self, response: Response) -> None:
+        """A target among several has answered."""
+        self._be_patient()
+        target = self._target
+        if target is None:
+            return
+        # §21.5.4: one that says for how long is busy itself, not somebody behind it.
+        if response.status == 503 and response.retry_after:
+            self._sender.dead.add(target, "503")
+        else:
+            self._sender.dead.heard(target)
+
     def timed_out(self) -> None:
         """No final response came from the present target."""
+        if not self._provisional:
+            self._note_dead("no answer")
         if self._provisional or not self._next(refused=False):
             self._respond_locally(408, None)
 
     def send_failed(self, failure: SendFailure) -> None:
         """The request could not be sent to the present target."""
+        self._note_dead(failure.reason)
         if not self._next(failure.refused):
             self._respond_locally(503, failure.reason)
+
+    def _note_dead(self, reason: str) -> None:
+        self._be_patient()
+        if self._several and self._target is not None:
+            self._sender.dead.add(self._target, reason)
+
+    # From earlier attempts
+
+    def earlier_answered(self, earlier: EarlierAttempt, response: Response) -> None:
+        """A target that had kept silent has an answer after all."""
+        self._sender.dead.heard(earlier.target)
+        if response.status < 200:
+            return
+        self._earlier = tuple(each for each in self._earlier if each is not earlier)
+        if response.status >= 300 and (self._transaction is not None or self._earlier):
+            self._held = self._held or response  # others may do better
+            return
+        if self._transaction is not None:
+            self._transaction.abandon()
+        self._finish()
+        self._tell(response)
+
+    def earlier_failed(self, earlier: EarlierAttempt) -> None:
+        """A target that had kept silent will not answer any more."""
+        self._earlier = tuple(each for each in self._earlier if each is not earlier)
+        if self._held is not None and self._transaction is None:
+            self._conclude(self._held)
 
     def _next(self, refused: bool) -> bool:
         """Try the next target; False when there is none."""
@@ -219,12 +357,19 @@ class ClientRequest:
             self._sending = None
         if self._cancelled:
             return False
+        if self._transaction is not None and self._target is not None:
+            # What it may still have to repeat, the ACK of a 503, goes to where it belongs.
+            self._transaction.user = Unheard(self._sender.transports, self._target)
         while self._targets:
             target = self._targets.pop(0)
             if target.fallback and not refused:
                 continue
             self._provisional = False
             self.request.headers.remove_first("Via")
+            if self._target is not None and self._target.route:
+                self.request.headers.remove_first("Route")
+            if not target.fallback:
+                self._sender.counters.fail_overs += 1
             self._attempt(target)
             return True
         return False
@@ -235,6 +380,11 @@ class ClientRequest:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+        self._be_patient()
+        self._held = None
+        earlier, self._earlier = self._earlier, ()
+        for each in earlier:
+            each.abandon()
 
     def _fail_later(self, status: int, reason: str | None) -> None:
         # Not before request() has returned: its caller may not be ready for an answer.
@@ -245,10 +395,9 @@ class ClientRequest:
         if self._sending is not None:
             self._sending.done()
             self._sending = None
-        self._finish()
         response = self.request.response(status, reason)
         response.local = True
-        self._tell(response)
+        self._conclude(response)
 
     def _tell(self, response: Response) -> None:
         try:
@@ -259,26 +408,3 @@ class ClientRequest:
                 status=response.status,
                 method=self.request.method,
             )
-
-
-class _CancelUser:
-    """The user of a CANCEL's transaction: nothing depends on its answer (§9.1)."""
-
-    __slots__ = ("_sender", "_target")
-
-    def __init__(self, sender: RequestSender, target: Target) -> None:
-        self._sender = sender
-        self._target = target
-
-    def transmit(self, data: bytes) -> None:
-        """Send to where the INVITE went."""
-        self._sender.transports.send(data, self._target, None)
-
-    def response_received(self, response: Response) -> None:
-        """The INVITE's own final response says what came of it."""
-
-    def timed_out(self) -> None:
-        """The INVITE's own time-out follows."""
-
-    def send_failed(self, failure: SendFailure) -> None:
-        """The INVITE's own time-out follows."""

@@ -8,6 +8,7 @@ class SipCounters:
     """Plain numbers since the start; whoever shows them reads them here."""
 
     __slots__ = (
+        "fail_overs",
         "failed_handshakes",
         "malformed",
         "merged",
@@ -20,6 +21,7 @@ class SipCounters:
     )
 
     def __init__(self) -> None:
+        self.fail_overs = 0  #: requests of ours that were sent to another target
         self.failed_handshakes = 0  #: TLS handshakes that came to nothing
         self.malformed = 0  #: messages that could not be understood
         self.merged = 0  #: requests answered 482 because they came by two ways

@@ -16,7 +16,7 @@ Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Eve
 Authentication-Info Authorization Call-ID Call-Info Contact Content-Disposition
 Content-Encoding Content-ID Content-Language Content-Length Content-Transfer-Encoding
 Content-Type CSeq Date Error-Info Event Expires From History-Info Identity Identity-Info
-In-Reply-To Join Max-Forwards MIME-Version Min-Expires Min-SE Organization
+In-Reply-To Join Max-Forwards MIME-Version Min-Expires Min-SE Msrpgw-Hops Organization
 P-Access-Network-Info P-Asserted-Identity P-Associated-URI P-Called-Party-ID
 P-Charging-Vector P-Preferred-Identity P-Visited-Network-ID Path Priority Privacy
 Proxy-Authenticate Proxy-Authorization Proxy-Require RAck Reason Record-Route Refer-To

@@ -30,8 +30,9 @@ from msrpgw.sip.invite_server import (
 )
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.reinvite import ReinviteListener, Reinvites
+from msrpgw.sip.routing import first_hop
 from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
-from msrpgw.sip.transport import is_address
+from msrpgw.sip.transport import Target, is_address
 from msrpgw.sip.uri import SipUri, is_secure, parse_uri
 
 _MAX_REDIRECTS = 5
@@ -91,7 +92,7 @@ class InviteUsage:
         self._received: ServerInvite | None = None  # the initial INVITE, when it is the peer's
         self._calling: ClientInvite | None = None  # the initial INVITE, when it is ours
         self._fields: tuple[tuple[str, str], ...] = ()  # of our INVITE, but CSeq
-        self._body = b""  # of our INVITE
+        self._body = b""  # of our INVITE, or of our 200
         self._deadline = 0.0  # of our INVITE, on the clock; 0 for none
         self._tried: list[str] = []  # request URIs of our INVITE, in order
         self._contact = ""  # URI that our requests name
@@ -120,7 +121,7 @@ class InviteUsage:
         try:
             for text in (ruri, from_uri, to_uri):
                 parse_uri(text)
-            hop = parse_uri(agent.settings.outbound_proxy or ruri)
+            hop = first_hop(agent.settings, parse_uri(ruri))
         except SipError as error:
             usage._fail(error.status, error.reason)
             return usage
@@ -157,6 +158,7 @@ class InviteUsage:
         usage = cls(agent, listener, transaction.request.call_id)
         tag = transaction.to_tag = transaction.to_tag or agent.new_tag()
         try:
+            usage._reinvites.timer.check(transaction.request)
             dialog = Dialog.uas(transaction.request, tag)
             received = ServerInvite(agent, transaction, usage)
         except SipError as error:
@@ -195,7 +197,9 @@ class InviteUsage:
         """Answer the initial INVITE with 200 and this SDP; ``call_established`` follows."""
         if self.state is UsageState.OFFERED and self._received is not None:
             self.state = UsageState.ACCEPTED
-            self._received.accept(body)
+            self._body = body
+            self._reinvites.learn(self._received.request)
+            self._received.accept(body, self._reinvites.timer.grant(self._received.request))
 
     def reject(
         self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = ()
@@ -242,11 +246,21 @@ class InviteUsage:
 
     def _invite(self, ruri: str) -> None:
         self._tried.append(ruri)
-        fields = Headers([*self._fields, ("CSeq", f"{len(self._tried)} INVITE")])
+        cseq = ("CSeq", f"{len(self._tried)} INVITE")
+        fields = Headers([*self._fields, *self._reinvites.timer.ask(), cseq])
         invite = ClientInvite(self._agent, self, Request("INVITE", ruri, fields, self._body))
         self._calling = invite
         left = self._deadline - self._agent.timers.seconds()
-        invite.send(max(left, 0.001) if self._deadline else 0.0)
+        invite.send(max(left, 0.001) if self._deadline else 0.0, self._targeted)
+
+    def _targeted(self, target: Target) -> None:
+        """Name the address that suits the peer's, now that it is known (§8.1.1.8)."""
+        if self._calling is not None:
+            request = self._calling.request
+            self._contact = self._agent.contact_uri(
+                target.transport, target.host, secure=is_secure(request.uri)
+            )
+            request.headers.replace_first("Contact", f"<{self._contact}>")
 
     def invite_progressed(self, invite: ClientInvite, response: Response) -> None:
         """A provisional response came."""
@@ -262,6 +276,8 @@ class InviteUsage:
             sdp = readable_sdp(response)
             self._reinvites.protected = response.protected
             if sdp:
+                self._reinvites.learn(response)
+                self._reinvites.timer.accepted(response)
                 self._establish(sdp)
             else:
                 self._bye(lambda: self._listener.call_failed(488, "No SDP in the 2xx"))
@@ -277,16 +293,20 @@ class InviteUsage:
         self, invite: ClientInvite, status: int, reason: str, response: Response | None
     ) -> None:
         """Our INVITE was refused, or we gave it up."""
-        target = self._redirection(status, response) if self.state is UsageState.CALLING else None
+        target = self._next_target(status, response) if self.state is UsageState.CALLING else None
         if target is not None:
             self._invite(target)
         else:
             self.retry_after = response.retry_after if response is not None else 0.0
             self._fail(status, reason)
 
-    def _redirection(self, status: int, response: Response | None) -> str | None:
-        """Where a 3xx leads, if it may be followed (§8.1.3.4)."""
-        if response is None or status // 100 != 3 or not self._agent.settings.follow_redirects:
+    def _next_target(self, status: int, response: Response | None) -> str | None:
+        """Where a 3xx leads, if it may be followed (§8.1.3.4); the same again after a 422."""
+        if response is None:
+            return None
+        if status == 422 and self._reinvites.timer.too_short(response):
+            return self._tried[-1]
+        if status // 100 != 3 or not self._agent.settings.follow_redirects:
             return None
         contact = response.contact
         if contact is None or not isinstance(contact.uri, SipUri):
@@ -345,8 +365,16 @@ class InviteUsage:
             self._agent.respond(transaction, 481)
         elif isinstance(transaction, InviteServerTransaction):
             self._reinvite_received(transaction)
+        elif request.method == "UPDATE":
+            self._update_received(transaction)
         else:
             answer_other(self._agent, transaction)
+
+    def _update_received(self, transaction: ServerTransaction) -> None:
+        if self.state is UsageState.ESTABLISHED:
+            self._reinvites.update_received(transaction)
+        else:  # nothing to refresh yet, and an offer of somebody's is on its way
+            self._agent.respond(transaction, 491)
 
     def _bye_received(self, transaction: ServerTransaction) -> None:
         self._agent.respond(transaction, 200)
@@ -385,7 +413,8 @@ class InviteUsage:
         self.state = UsageState.ESTABLISHED
         self._listener.call_established(sdp)
         if self.state is UsageState.ESTABLISHED:
-            self._reinvites.start(self.dialog, self._contact, self._calling is not None)
+            called = self._calling is not None
+            self._reinvites.start(self.dialog, self._contact, called, self._body)
 
     def _give_up(self, reason: str) -> None:
         """End a call that can't go on; the listener need not wait for what the peer says."""

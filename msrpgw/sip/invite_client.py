@@ -12,6 +12,7 @@ from typing import Protocol
 
 from msrpgw.errors import RenderError, SipError
 from msrpgw.sip.agent import ClientRequest, UserAgent
+from msrpgw.sip.client import OnTarget
 from msrpgw.sip.dialog import Dialog, DialogId
 from msrpgw.sip.invite_server import answer_other
 from msrpgw.sip.message import Request, Response
@@ -65,10 +66,15 @@ class ClientInvite:
         """Address that it was sent to; empty while that is being located."""
         return self._client.peer_host if self._client is not None else ""
 
-    def send(self, timeout: float = 0.0) -> None:
-        """Send it.  ``timeout``: seconds until we give up; 0 leaves it to timer C."""
+    def send(self, timeout: float = 0.0, on_target: OnTarget | None = None) -> None:
+        """Send it.  ``timeout``: seconds until we give up; 0 leaves it to timer C.
+
+        ``on_target`` hears of each target before it is tried; it may change the request.
+        """
         try:
-            self._client = self._agent.request(self.request, self._response_received)
+            self._client = self._agent.request(
+                self.request, self._response_received, on_target=on_target
+            )
         except SipError as error:
             self._fail(error.status, error.reason, None)
         except RenderError as error:

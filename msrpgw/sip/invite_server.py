@@ -18,7 +18,7 @@ from msrpgw.sip.uri import is_secure
 from msrpgw.timers import Timer
 
 #: what can be asked of us inside an INVITE dialog
-DIALOG_METHODS = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+DIALOG_METHODS = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE"
 
 #: §13.3.1.1: proxies give an INVITE up unless a provisional response comes every minute
 _RING_INTERVAL = 60.0
@@ -87,25 +87,26 @@ class ServerInvite:
             _RING_INTERVAL, lambda: self.ring(status, reason)
         )
 
-    def accept(self, body: bytes) -> None:
+    def accept(self, body: bytes, headers: Iterable[tuple[str, str]]) -> None:
         """Send the 200, again and again until its ACK comes (§13.3.1.4).  Only when pending."""
         self.stop()
         self._state = _State.ACCEPTED
         t1 = self._agent.settings.t1
         self._limit = self._agent.timers.call_later(64 * t1, self._not_acknowledged)
         # Over TCP it is repeated too: a hop behind the next one may be UDP.
-        self._send_2xx(body, t1)
-
-    def _send_2xx(self, body: bytes, interval: float) -> None:
-        doubled = min(2 * interval, self._agent.settings.t2)
-        self._repeat = self._agent.timers.call_later(
-            interval, lambda: self._send_2xx(body, doubled)
-        )
-        headers = [
+        fields = [
             *self._dialog_headers(),
             ("Allow", DIALOG_METHODS),
+            *headers,
             ("Content-Type", "application/sdp"),
         ]
+        self._send_2xx(fields, body, t1)
+
+    def _send_2xx(self, headers: list[tuple[str, str]], body: bytes, interval: float) -> None:
+        doubled = min(2 * interval, self._agent.settings.t2)
+        self._repeat = self._agent.timers.call_later(
+            interval, lambda: self._send_2xx(headers, body, doubled)
+        )
         self._agent.respond(self._transaction, 200, None, headers, body)
 
     def reject(

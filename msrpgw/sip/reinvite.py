@@ -1,17 +1,25 @@
-"""The INVITEs inside an established call, ours and the peer's: at most one at a time
-(RFC 3261 §14, RFC 6141)."""
+"""The INVITEs and UPDATEs inside an established call, ours and the peer's: at most one offer at a
+time (RFC 3261 §14, RFC 6141, RFC 3311)."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog
 from msrpgw.sip.invite_client import ClientInvite
-from msrpgw.sip.invite_server import DIALOG_METHODS, ServerInvite, readable_sdp
-from msrpgw.sip.message import Request, Response
-from msrpgw.sip.transaction import InviteServerTransaction
+from msrpgw.sip.invite_server import (
+    DIALOG_METHODS,
+    ServerInvite,
+    contact_for,
+    readable_sdp,
+    session_description,
+)
+from msrpgw.sip.message import Message, Request, Response
+from msrpgw.sip.session_timer import SessionTimer, updates
+from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
 from msrpgw.timers import Timer
 
 #: how often a re-INVITE that meets one of the peer's is tried; they rarely meet twice
@@ -22,13 +30,24 @@ class ReinviteListener(Protocol):
     """Who the call is for.  Each method may end the call."""
 
     def call_offered(self, sdp: bytes) -> None:
-        """A re-INVITE came: ``answer`` or ``refuse_offer`` it.  b"" asks for our offer."""
+        """A re-INVITE or UPDATE came: ``answer`` or ``refuse_offer`` it.
+
+        b"" asks for our offer, which only a re-INVITE does.
+        """
 
     def call_reanswered(self, sdp: bytes) -> None:
         """The answer to the offer of our re-INVITE, or of our 2xx to a re-INVITE, came."""
 
     def call_reinvite_failed(self, status: int, reason: str) -> None:
         """Our re-INVITE was refused; the call goes on as before (§14.1)."""
+
+    def call_refreshed(self, sdp: bytes) -> None:
+        """The dialog was refreshed, with nothing new in it; ``sdp``: the peer's, if it said any."""
+
+
+class _Offer(NamedTuple):
+    sdp: bytes
+    refresh: bool  # what is in force already, once more (RFC 4028 §7.4)
 
 
 class Reinvites:
@@ -43,19 +62,29 @@ class Reinvites:
         self._dialog: Dialog | None = None  # None before the start and after the end
         self._owns_call_id = False
         self._contact = ""
-        self._offers: deque[bytes] = deque()  # to be sent; the first may be under way
+        self._description = b""  # our SDP in force
+        self._updates = False  # whether the peer takes UPDATE
+        self._offers: deque[_Offer] = deque()  # to be sent; the first may be under way
         self._attempts = 0  # of the first
         self._sent: ClientInvite | None = None  # ours under way
-        self._received: ServerInvite | None = None  # the peer's under way, until its ACK
+        self._received: ServerInvite | _ServerUpdate | None = None  # the peer's, until its ACK
         self._retry: Timer | None = None  # back-off after 491
         #: whether the SDP that the listener was told of last came over TLS
         self.protected = False
+        self.timer = SessionTimer(
+            agent.timers,
+            agent.settings,
+            self._refresh,
+            partial(on_lost, "The session was not refreshed in time"),
+        )
 
-    def start(self, dialog: Dialog, contact: str, owns_call_id: bool) -> None:
+    def start(self, dialog: Dialog, contact: str, owns_call_id: bool, description: bytes) -> None:
         """The call is up: send what was offered meanwhile.
 
         ``contact``: URI that our requests name.  ``owns_call_id``: whether the call was ours.
+        ``description``: our SDP.
         """
+        self._description = description
         self._dialog = dialog
         self._contact = contact
         self._owns_call_id = owns_call_id
@@ -66,6 +95,7 @@ class Reinvites:
         self._dialog = None
         self._sent = None
         self._offers.clear()
+        self.timer.stop()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -78,31 +108,50 @@ class Reinvites:
 
     def offer(self, sdp: bytes) -> None:
         """Send a re-INVITE when its turn comes."""
-        self._offers.append(sdp)
+        self._offers.append(_Offer(sdp, False))
         self._send_next()
+
+    def learn(self, message: Message) -> None:
+        """Note what a message of the peer's says of what it takes."""
+        known = updates(message)
+        if known is not None:
+            self._updates = known
 
     def _send_next(self) -> None:
         dialog = self._dialog
         busy = self._sent is not None or self._received is not None or self._retry is not None
         if dialog is None or busy or not self._offers:
             return
-        request = dialog.request("INVITE")
-        request.headers.add("Contact", f"<{self._contact}>")
-        request.headers.add("Allow", DIALOG_METHODS)
+        request = self._refreshing(dialog, "INVITE")
         request.headers.add("Content-Type", "application/sdp")
-        request.body = self._offers[0]
+        request.body = self._offers[0].sdp
         self._attempts += 1
         self._sent = ClientInvite(self._agent, _Acknowledger(self, dialog), request)
         self._sent.send(self._agent.settings.timer_c)
+
+    def _refreshing(self, dialog: Dialog, method: str) -> Request:
+        request = dialog.request(method)
+        for name, value in (
+            ("Contact", f"<{self._contact}>"),
+            ("Allow", DIALOG_METHODS),
+            *self.timer.ask(),
+        ):
+            request.headers.add(name, value)
+        return request
 
     def accepted(self, invite: ClientInvite, response: Response) -> None:
         """Ours got its 2xx, which is acknowledged."""
         if invite is not self._sent:
             return
-        self._offer_done()
+        offer = self._offer_done()
+        self.learn(response)
+        self.timer.accepted(response)
         sdp = readable_sdp(response)
         self.protected = response.protected
-        if sdp:
+        if offer.refresh:
+            self._listener.call_refreshed(sdp)
+        elif sdp:
+            self._description = offer.sdp
             self._listener.call_reanswered(sdp)
         else:
             self._listener.call_reinvite_failed(488, "No SDP in the 2xx")
@@ -119,18 +168,23 @@ class Reinvites:
             # §12.2.1.2: the peer knows nothing of the dialog, or is gone.
             self._on_lost(f"The peer answered {status} {reason} to a re-INVITE")
             return
+        if status == 422 and response is not None and self.timer.too_short(response):
+            self._send_next()
+            return
         delay = self._back_off(status, response)
         if delay is not None and self._attempts < _MAX_ATTEMPTS:
             self._retry = self._agent.timers.call_later(delay, self._try_again)
             return
-        self._offer_done()
-        self._listener.call_reinvite_failed(status, reason)
+        if self._offer_done().refresh:
+            self.timer.refresh_later()
+        else:
+            self._listener.call_reinvite_failed(status, reason)
         self._send_next()
 
-    def _offer_done(self) -> None:
+    def _offer_done(self) -> _Offer:
         self._sent = None
         self._attempts = 0
-        self._offers.popleft()
+        return self._offers.popleft()
 
     def _back_off(self, status: int, response: Response | None) -> float | None:
         """Seconds to wait before the same offer is worth another try, None if it is not."""
@@ -150,6 +204,41 @@ class Reinvites:
     def _try_again(self) -> None:
         self._retry = None
         self._send_next()
+
+    # Refreshes (RFC 4028 §10)
+
+    def _refresh(self) -> None:
+        dialog = self._dialog
+        if dialog is None:
+            return
+        if self._offers or self._received is not None:
+            self.timer.refresh_later()  # what is under way refreshes as well, if it is accepted
+        elif self._updates:
+            self._update(dialog)
+        else:
+            self._offers.append(_Offer(self._description, True))
+            self._send_next()
+
+    def _update(self, dialog: Dialog) -> None:
+        self._agent.request(self._refreshing(dialog, "UPDATE"), partial(self._updated, dialog))
+
+    def _updated(self, dialog: Dialog, response: Response) -> None:
+        status = response.status
+        if status < 200 or self._dialog is not dialog:
+            return
+        if status < 300:
+            dialog.refresh_target(response)
+            self.timer.accepted(response)
+            self._listener.call_refreshed(b"")
+        elif status in (408, 481):
+            self._on_lost(f"The peer answered {status} {response.reason} to an UPDATE")
+        elif status in (405, 501):
+            self._updates = False
+            self._refresh()
+        elif status == 422 and self.timer.too_short(response):
+            self._update(dialog)
+        else:
+            self.timer.refresh_later()
 
     # The peer's
 
@@ -173,21 +262,53 @@ class Reinvites:
 
     def _take(self, transaction: InviteServerTransaction) -> None:
         try:
+            self.timer.check(transaction.request)
             received = ServerInvite(self._agent, transaction, self)
         except SipError as error:
             self._agent.respond(transaction, error.status, error.reason, error.headers)
             self._send_next()
             return
+        self._offered(received)
+
+    def _offered(self, received: "ServerInvite | _ServerUpdate") -> None:
         self._received = received
-        self.protected = transaction.request.protected
+        self.learn(received.request)
+        self.protected = received.request.protected
         self._listener.call_offered(received.offer)
+
+    def update_received(self, transaction: ServerTransaction) -> None:
+        """An UPDATE came (RFC 3311 §5.2)."""
+        request, dialog = transaction.request, self._dialog
+        try:
+            self.timer.check(request)
+            offer = session_description(request)
+        except SipError as error:
+            self._agent.respond(transaction, error.status, error.reason, error.headers)
+            return
+        update = _ServerUpdate(self._agent, transaction, offer)
+        if not offer:
+            self.learn(request)
+            if dialog is not None:
+                dialog.refresh_target(request)
+            update.accept(b"", self.timer.grant(request))
+            self._listener.call_refreshed(b"")
+        elif self._sent is not None:
+            update.reject(491)
+        elif self._received is not None or dialog is None:
+            update.reject(500, None, [("Retry-After", str(self._agent.random(1)[0] % 11))])
+        else:
+            self._offered(update)
 
     def answer(self, body: bytes) -> None:
         """Accept the peer's."""
         received = self._received
         if self._dialog is not None and received is not None and received.pending:
             self._dialog.refresh_target(received.request)  # RFC 6141 §4.6: with the 2xx
-            received.accept(body)
+            self._description = body
+            received.accept(body, self.timer.grant(received.request))
+            if isinstance(received, _ServerUpdate):  # it has no ACK
+                self._received = None
+                self._send_next()
 
     def refuse(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Refuse the peer's."""
@@ -220,6 +341,40 @@ class Reinvites:
         """§14.2: without ACK the call ends."""
         self._received = None
         self._on_lost("No ACK came for our 2xx to a re-INVITE")
+
+
+class _ServerUpdate:
+    """One UPDATE that we received: answered at once, and never acknowledged (RFC 3311 §5.2)."""
+
+    def __init__(self, agent: UserAgent, transaction: ServerTransaction, offer: bytes) -> None:
+        self.request = transaction.request
+        self.offer = offer
+        self.pending = True
+        self._agent = agent
+        self._transaction = transaction
+
+    def accept(self, body: bytes, headers: Iterable[tuple[str, str]]) -> None:
+        """Send the 200."""
+        self.pending = False
+        contact = contact_for(self._agent, self.request, self._transaction.source)
+        fields = [("Contact", f"<{contact}>"), ("Allow", DIALOG_METHODS), *headers]
+        if body:
+            fields.append(("Content-Type", "application/sdp"))
+        self._agent.respond(self._transaction, 200, None, fields, body)
+
+    def reject(
+        self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Send a refusal."""
+        if self.pending:
+            self.pending = False
+            self._agent.respond(self._transaction, status, reason, headers)
+
+    def ack_received(self, sdp: bytes) -> None:
+        """Ignore the ACK of something else."""
+
+    def stop(self) -> None:
+        """Nothing goes on by itself."""
 
 
 _RETRY_SECONDS = frozenset(map(str, range(11)))

@@ -27,6 +27,14 @@ class Target(NamedTuple):
     fallback: bool = False
     #: TLS: host of the URI, which the certificate must cover (RFC 5922 §7.3); else empty
     name: str = ""
+    #: value of the Route that goes with it: the proxy that it belongs to; empty: none
+    route: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The target as a URI."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"sip:{host}:{self.port};transport={self.transport.lower()}"
 
 
 class Sending:

@@ -14,10 +14,18 @@ class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     #: where to listen: ``udp:ADDRESS:PORT``, the same with ``tcp`` or ``tls``, IPv6 in brackets
     listen: tuple[str, ...] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
-    #: host[:port] that others reach us at, for Contact and Via; default: the bound address
-    advertised_contact: str | None = None
-    #: a ``sip:`` or ``sips:`` URI that requests outside dialogs go through (RFC 3261 §8.1.2)
-    outbound_proxy: str | None = None
+    #: host[:port] that others reach us at, for Contact and Via, or one for each address family;
+    #: default: the bound address
+    advertised_contact: str | tuple[str, ...] | None = None
+    #: a ``sip:`` or ``sips:`` URI that requests outside dialogs go through (RFC 3261 §8.1.2), or
+    #: several, to be tried in this order
+    outbound_proxy: str | tuple[str, ...] | None = None
+    #: domain of the request URI, ``*.`` for all below it -> what stands for ``outbound_proxy``
+    routes: dict[str, str | tuple[str, ...]] = {}
+    #: silence of a target after which the next one is tried (RFC 3263 §4.3); 0: timer B or F
+    failover_time: Seconds = 1.5
+    #: how long a target that failed is asked after all others; 0: it is not remembered
+    blacklist_time: Seconds = 30.0
     #: value of User-Agent and Server
     user_agent: str = "msrpgw"
     #: estimate of the round-trip time (RFC 3261 §17.1.1.1)
@@ -28,6 +36,10 @@ class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     t4: Seconds = 5.0
     #: how long a ringing INVITE may stay without a final answer (timer C, RFC 3261 §16.6)
     timer_c: Seconds = 180.0
+    #: how long an INVITE dialog lives without a refresh (RFC 4028); 0: we ask for no limit
+    session_expires: Seconds = 1800.0
+    #: the least of that which a peer may ask us for, at least 90
+    min_se: Annotated[float, Meta(ge=90)] = 90.0
     #: a request larger than this goes over TCP (RFC 3261 §18.1.1)
     udp_limit: Count = 1300
     #: largest message taken from the wire

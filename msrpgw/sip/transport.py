@@ -8,7 +8,7 @@ May import the codec of this room and Twisted; knows nothing of transactions.
 """
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -202,7 +202,7 @@ class Transports:
         self._ports: list[IListeningPort] = []
         self._listeners: list[Listener] = []
         self._datagrams: list[_Datagrams] = []
-        self._advertised = _parse_host_port(settings.advertised_contact)
+        self._advertised = parse_advertised(settings.advertised_contact)
         # By the peer's address, filled when first asked for.
         self._routes: dict[str, _Datagrams | None] = {}
         self._prefixes: dict[tuple[str, str], str] = {}
@@ -339,10 +339,12 @@ class Transports:
         listener = self._best_listener(transport, towards)
         host = listener.host if listener is not None else "127.0.0.1"
         port = listener.port if listener is not None else 5060
-        if self._advertised is not None:
-            # The port that is advertised is that of UDP and TCP.
-            other = self._advertised[1] if transport != "TLS" else None
-            return self._advertised[0], other or port
+        for advertised, other in self._advertised:
+            # An address of the other family is of no use to the peer.
+            same = (":" in advertised) == (":" in towards)
+            if not towards or same or not is_address(advertised):
+                # The port that is advertised is that of UDP and TCP.
+                return advertised, (other if transport != "TLS" else None) or port
         if host in _WILDCARDS:
             # A documentation address (RFC 5737, RFC 3849) finds the way out into the world.
             anywhere = "192.0.2.1" if host == "0.0.0.0" else "2001:db8::1"
@@ -370,12 +372,10 @@ class Transports:
         """Whether a URI's host and port name one of our listeners, or what we advertise."""
         host = uri.host.strip("[]").lower()
         number = uri.port or default_port(uri)
-        advertised = self._advertised
-        if advertised is not None and host == advertised[0].lower():
-            ports = {
-                (one.transport != "TLS" and advertised[1]) or one.port for one in self._listeners
-            }
-            if number in ports:
+        for advertised, other in self._advertised:
+            if host == advertised.lower() and number in {
+                (one.transport != "TLS" and other) or one.port for one in self._listeners
+            }:
                 return True
         return any(
             number == one.port
@@ -396,14 +396,16 @@ def parse_listen(text: str) -> tuple[str, str, int]:
     return transport.upper(), host.strip("[]").lower(), int(port)
 
 
-def _parse_host_port(text: str | None) -> tuple[str, int | None] | None:
-    """Cut ``host[:port]``, IPv6 in brackets."""
-    if not text:
-        return None
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
-        return text.strip("[]"), None
-    return host.strip("[]"), int(port)
+def parse_advertised(texts: str | Sequence[str] | None) -> list[tuple[str, int | None]]:
+    """Cut each ``host[:port]``, IPv6 in brackets."""
+    found: list[tuple[str, int | None]] = []
+    for text in (texts,) if isinstance(texts, str) else texts or ():
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
+            found.append((text.strip("[]"), None))
+        else:
+            found.append((host.strip("[]"), int(port)))
+    return found
 
 
 def bracketed(host: str) -> str:

@@ -114,6 +114,13 @@ class Tls:
             )
 
     @property
+    def seconds_left(self) -> int:
+        """Until the first of our certificates ends; 0 when one has, or there is none."""
+        own = self._contexts.certificates.own
+        ends = min((each.until.timestamp() for each in own), default=0.0)
+        return max(0, int(ends - self._now()))
+
+    @property
     def msrps_certificate(self) -> OwnCertificate | None:
         """Our certificate for MSRPS; None when there is none at all."""
         return self._contexts.certificates.for_host(self._host)

@@ -24,8 +24,12 @@ _VERIFICATION = {
 #: those that are about dates
 OUTDATED = frozenset({9, 10})
 
+#: in place of what ``explain_verification`` says, which is known to who was called back alone
+UNVERIFIED = "the certificate does not verify"
+
 #: parts of OpenSSL's reasons, the first that fits counts
 _REASONS = (
+    ("certificate verify failed", UNVERIFIED),
     ("peer did not return a certificate", "no client certificate"),
     ("wrong version number", "plain text arrived"),
     ("http request", "plain text arrived"),
@@ -54,7 +58,7 @@ TIMED_OUT = "the handshake took too long"
 
 def explain_verification(number: int) -> str:
     """What is wrong with a certificate, by OpenSSL's number."""
-    return _VERIFICATION.get(number, f"the certificate does not verify (OpenSSL {number})")
+    return _VERIFICATION.get(number, f"{UNVERIFIED} (OpenSSL {number})")
 
 
 def explain(failure: Failure) -> str:

@@ -11,7 +11,6 @@ nothing crosses.  Imports complaints, timers and this room's other modules.
 import typing
 from collections.abc import Callable
 
-from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
@@ -27,7 +26,7 @@ from zope.interface import implementer
 from msrpgw.complaints import Complaints
 from msrpgw.timers import Timer, Timers
 from msrpgw.tls.contexts import Creator, Evidence, Role, Tls, evidence_of, problem_of
-from msrpgw.tls.failures import TIMED_OUT, explain, explain_loss
+from msrpgw.tls.failures import TIMED_OUT, UNVERIFIED, explain, explain_loss
 
 
 class Untrusted(Exception):
@@ -111,9 +110,11 @@ class Handshake(Protocol):
         """It failed."""
         if not self._over:
             self._end()
+            why = explain_loss(reason)
             handle = self.transport.getHandle()
-            why = problem_of(handle) if handle is not None and reason.check(SSL.Error) else ""
-            self._tell(why or explain_loss(reason), "")
+            if why == UNVERIFIED and handle is not None:
+                why = problem_of(handle) or why
+            self._tell(why, "")
         self._owner.discard(self)
 
     def _timed_out(self) -> None:

@@ -19,7 +19,7 @@ from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report, SendResult
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.invite import InviteUsage
-from msrpgw.sip.locate import goes_over_tls
+from msrpgw.sip.routing import goes_over_tls
 from msrpgw.sip.transaction import InviteServerTransaction
 from msrpgw.timers import Timer
 from msrpgw.ua.texts import CONTENT_TYPES, OnSent, Sent, Signal, decoded
@@ -230,6 +230,11 @@ class Call:
 
     def call_reinvite_failed(self, status: int, reason: str) -> None:
         """We send no re-INVITEs."""
+
+    def call_refreshed(self, sdp: bytes) -> None:
+        """The dialog goes on."""
+        if sdp and not self._session.is_current(sdp):
+            self.end("The peer changed its MSRP path in an answer")
 
     def call_ended(self, reason: str) -> None:
         """The dialog is over."""

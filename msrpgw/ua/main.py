@@ -6,6 +6,7 @@ With the demo the only module of this room that knows the reactor.
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -28,6 +29,8 @@ from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.uri import SipUri, parse_uri
 from msrpgw.timers import Timers
+from msrpgw.tls.contexts import Tls
+from msrpgw.tls.settings import TlsSettings
 from msrpgw.ua.terminal import Step, Terminal, User
 from msrpgw.ua.users import MsrpUser, PageUser
 
@@ -90,6 +93,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tcp", action="store_true", help="SIP over TCP, both ways")
     parser.add_argument(
+        "--tls",
+        metavar="FILE",
+        help="SIP over TLS, and MSRPS; own certificate with its key, PEM",
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", help="PEM, who vouches for others (default: the system says)"
+    )
+    parser.add_argument(
         "--call", action="store_true", help="msrp: call the peer at once, not with the first text"
     )
     parser.add_argument(
@@ -135,25 +146,30 @@ class Session:
     """One run of ``msrpgw-ua``: its user, its terminal, and their end."""
 
     def __init__(self, reactor: Any, options: argparse.Namespace) -> None:
-        transport = ";transport=tcp" if options.tcp else ""
+        transport = ";transport=tls" if options.tls else ";transport=tcp" if options.tcp else ""
         timers = Timers(reactor)
+        tls: Tls | None = None
+        if options.tls:
+            settings = TlsSettings(certificate=(options.tls,), ca_file=options.ca)
+            tls = Tls(settings, host=options.me.host, now=time.time)
         me, peer = (
             uri.text if uri.transport else uri.text + transport
             for uri in (options.me, options.peer)
         )
-        where = f"{options.me.host}:{options.me.port or 5060}"
+        where = f"{options.me.host}:{options.me.port or (5061 if tls else 5060)}"
         self._options = options
         self._peer = peer
         self._agent = UserAgent(
             reactor,
             timers,
             SipSettings(
-                listen=(f"udp:{where}", f"tcp:{where}"),
+                listen=(f"tls:{where}",) if tls else (f"udp:{where}", f"tcp:{where}"),
                 outbound_proxy=f"sip:{options.proxy};lr{transport}" if options.proxy else None,
                 user_agent="msrpgw-ua",
             ),
             os.urandom,
             allow_source=lambda address: True,
+            tls=tls,
         )
         self.terminal = Terminal(
             timers,
@@ -176,8 +192,13 @@ class Session:
                 reactor,
                 timers,
                 os.urandom,
-                MsrpSettings(listen=f"{options.me.host}:0", reachable=not options.active),
+                MsrpSettings(
+                    listen=f"{options.me.host}:0",
+                    listen_tls=f"{options.me.host}:0" if tls else None,
+                    reachable=not options.active,
+                ),
                 allow_source=lambda address: True,
+                tls=tls,
             )
             self.user = self._msrp_user = MsrpUser(
                 self._agent, self._endpoint, timers, me, self.terminal.received, reports=True

@@ -64,14 +64,18 @@ class Town:
         sip: dict[str, Any] | None = None,
         msrp: dict[str, Any] | None = None,
         limits: Limits | None = None,
+        network: Network | None = None,
+        host: str = GATEWAY,
         **settings: Any,
     ) -> None:
         """``age``: what the clock shows at the start; ``settings`` are those of the gateway.
 
-        Messages are tried once, unless ``delivery`` says otherwise.
+        Messages are tried once, unless ``delivery`` says otherwise.  ``network``, ``host``: where
+        the gateway is, when it is not the only one.
         """
+        self.host = host
         self.journal = journal or MemoryJournal(JournalSettings())
-        self.network = Network(lost=lost)
+        self.network = network or Network(lost=lost)
         self.clock = self.network.clock
         self.clock.advance(age)
         self.sink = RecordingSink()
@@ -89,9 +93,9 @@ class Town:
         """Start a gateway process: the first, or the next with what the journal has."""
         self._lives += 1
         self.agent = make_agent(
-            self.network, GATEWAY, 5060, life=self._lives, limits=self._limits, **self._sip
+            self.network, self.host, 5060, life=self._lives, limits=self._limits, **self._sip
         )
-        self.endpoint = self._endpoint(GATEWAY, 2855, life=self._lives, **self._msrp)
+        self.endpoint = self._endpoint(self.host, 2855, life=self._lives, **self._msrp)
         self.hub = EventHub()
         self.hub.add(self.sink)
         self.gateway = Gateway(
@@ -104,7 +108,7 @@ class Town:
             TemplatePolicy(self._policy),
             self.journal,
             self.hub,
-            random=CountingRandom(f"gateway {self._lives}"),
+            random=CountingRandom(f"gateway {self.host} {self._lives}"),
             now=lambda: EPOCH + self.clock.seconds(),
             admission=Admission(self.agent, self.agent.timers, self._limits, self.clock.seconds),
         )
@@ -114,7 +118,7 @@ class Town:
 
     def kill(self) -> None:
         """The gateway's process ends without a chance to do anything about it."""
-        self.network.kill(GATEWAY)
+        self.network.kill(self.host)
 
     def _endpoint(self, host: str, port: int, life: int = 1, **settings: Any) -> Endpoint:
         reactor = self.network.host(host)
@@ -144,7 +148,7 @@ class Town:
 
     def user_agent(self, host: str, port: int = 5060, **settings: Any) -> UserAgent:
         """A SIP user agent that sends everything through the gateway."""
-        settings.setdefault("outbound_proxy", f"sip:{GATEWAY}:5060;lr")
+        settings.setdefault("outbound_proxy", f"sip:{self.host}:5060;lr")
         return make_agent(self.network, host, port, **settings)
 
     def page_user(self, name: str, host: str, **settings: Any) -> "Page":

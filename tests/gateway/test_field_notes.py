@@ -56,12 +56,13 @@ class FallenOverTests(MeetingTestCase):
         self.assertEqual(self.bob.requests("BYE"), [])
 
     def test_requests_in_the_dialog(self) -> None:
-        """OPTIONS gets 200; INFO and others are refused without harm."""
+        """OPTIONS and UPDATE get 200; INFO and others are refused without harm."""
         self.start()
         options = self.bob.in_dialog("OPTIONS")
         self.assertEqual(options.status, 200)
+        self.assertEqual(self.bob.in_dialog("UPDATE").status, 200)
         self.assertIn("INVITE", options.headers.get("Allow") or "")
-        for method in ("INFO", "UPDATE", "MESSAGE", "REFER", "NOTIFY", "SUBSCRIBE", "PUBLISH"):
+        for method in ("INFO", "PRACK", "MESSAGE", "REFER", "NOTIFY", "SUBSCRIBE", "PUBLISH"):
             self.assertIn(self.bob.in_dialog(method).status, (405, 415, 488, 501, 489))
         self.assertEqual(self.bob.in_dialog("INFO", b"rubbish").status, 405)
         self.check_both_ways()

@@ -57,6 +57,10 @@ class OverTls(PeerTestCase):
             state=StateSettings(directory=self.state_directory()),
         )
 
+    def uri(self, name: str, port: int) -> str:
+        """Of a user."""
+        return f"sip:{name}@{HOST}:{port};transport=tls"
+
     def tls(self, own: Issued) -> Tls:
         """A user's."""
         return make_tls(self.mktemp(), own, host=HOST)
@@ -80,7 +84,7 @@ class OverTls(PeerTestCase):
 
     def msrp_user(self, proxy: int) -> MsrpUser:
         """``sip:bob``, whose MSRPS certificate is his own word alone."""
-        self.bob_uri += ";transport=tls"
+        self.bob_uri = self.uri("bob", self.user_port)
         agent = self.agent(self.user_port, self.proxy_port)
         self.endpoint = Endpoint(
             reactor,
@@ -98,7 +102,7 @@ class OverTls(PeerTestCase):
 
     def page_user(self) -> tuple[str, PageUser]:
         """``sip:alice``."""
-        uri = f"sip:alice@{HOST}:{self.peer_port};transport=tls"
+        uri = self.uri("alice", self.peer_port)
         agent = self.agent(self.peer_port, self.proxy_port)
         return uri, PageUser(agent, self.timers, uri, self.answered)
 
@@ -165,6 +169,14 @@ class KamailioTests(OverTls, ProxiedTestCase):
         self.assertEqual(self.received, [])
 
 
+class SipsTests(KamailioTests):
+    """The same with URIs that want TLS all the way (RFC 3261 §26.2.2)."""
+
+    def uri(self, name: str, port: int) -> str:
+        """Of a user."""
+        return f"sips:{name}@{HOST}:{port}"
+
+
 class WrongTests(OverTls):
     """Peers made of openssl, each with something wrong about it."""
 
@@ -188,7 +200,7 @@ class WrongTests(OverTls):
     async def write_to_bob(self) -> None:
         """Alice writes, straight to the gateway."""
         agent = self.agent(self.peer_port, self.gateway_port)
-        uri = f"sip:alice@{HOST}:{self.peer_port};transport=tls"
+        uri = self.uri("alice", self.peer_port)
         alice = PageUser(agent, self.timers, uri, self.answered)
         alice.send(self.bob_uri, "secret", self.sent.append)
         await self.until(lambda: self.sent)

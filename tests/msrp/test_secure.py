@@ -209,7 +209,14 @@ class FingerprintTests(SecureTestCase):
             one.endpoint.secure._tls._contexts.by_role["MSRPS client"] = bare
             self.negotiate(one, two, change=without_fingerprint, setup=b"active")
             if required:
-                self.assertNothing(one, two, "no client certificate, from 10.0.0.1: MSRPS server")
+                # In TLS 1.3 who connects learns of it afterwards.
+                self.assertIn("TLS: the peer wants a client certificate", one.listener.events[-1])
+                self.assertNothing(
+                    one,
+                    two,
+                    "no client certificate, from 10.0.0.1: MSRPS server",
+                    "TLS connection broken, the peer wants a client certificate of ours,",
+                )
             else:
                 self.assertTalk(one, two)
                 self.finish()
@@ -327,6 +334,28 @@ class NameTests(SecureTestCase):
         wrong = issue().fingerprint.render().encode()
         self.negotiate(one, two, protected=False, change=partial(forge, one, wrong))
         self.assertNothing(one, two, "the certificate has another fingerprint")
+
+    def test_relay(self) -> None:
+        """Fingerprints are of the user; the relay before him must have its own name."""
+        for names, enough in ((("relay.example",), True), (("other.example",), False)):
+            self.network.names["relay.example"] = [B]
+            one = self.side(A, self.good()[0])
+            relay = self.side(B, issue(*names, issuer=CA))
+            offer = sdp(
+                "msrps://relay.example:2856/;tcp msrps://bob.invalid:9/x;tcp", setup="passive"
+            )
+            promise = f"a=fingerprint:{issue().fingerprint.render()}\r\n".encode()
+            one.session.answer(offer.replace(b"TCP/MSRP", b"TCP/TLS/MSRP") + promise, True)
+            one.session.start()
+            self.network.run()
+            if enough:  # as far as TLS goes
+                self.assertIn("peer refused the first SEND: 481", one.listener.events[-1])
+                self.finish()
+            else:
+                self.assertNothing(
+                    one, relay, "wanted relay.example, it has other.example", "MSRPS client"
+                )
+            self.setUp()
 
     def test_another_authority(self) -> None:
         one, two = self.pair(
@@ -476,6 +505,19 @@ class ConnectionTests(SecureTestCase):
         self.network.run(5)
         self.assertEqual((one.listener.bodies, two.listener.bodies), ([body[::-1]], [body]))
         self.assertEqual([each[1].status for each in one.listener.results], [200])
+        self.finish()
+
+    def test_room(self) -> None:
+        """``max_connections`` counts handshakes, too, and both kinds of connections."""
+        one, _ = self.pair(max_connections=2)
+        peers = PeerFactory()
+        for port in (2856, 2855, 2855, 2856):
+            self.network.host("10.0.0.3").connectTCP(A, port, peers)
+            self.network.run(0.1)
+        open_ = [each.lost is None for each in peers.peers]
+        self.assertEqual(open_, [True, True, False, False])
+        self.assertEqual(one.endpoint.counters.refused_connections, 2)
+        self.network.run(31, step=0.5)
         self.finish()
 
     def test_close_in_the_middle(self) -> None:

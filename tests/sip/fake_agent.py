@@ -131,7 +131,9 @@ class FakeAgent:
     def remove_dialog(self, dialog_id: DialogId) -> None:
         self.dialogs.pop(dialog_id, None)
 
-    def request(self, request: Request, on_response: Callable[[Response], None]) -> Sent:
+    def request(
+        self, request: Request, on_response: Callable[[Response], None], on_target: object = None
+    ) -> Sent:
         request.target  # noqa: B018 -- raises for a bad one, as the real agent does
         request.render()
         sent = Sent(request, on_response)
@@ -200,6 +202,9 @@ class Listener:
 
     def call_reinvite_failed(self, status: int, reason: str) -> None:
         self._tell("reinvite failed", status, reason)
+
+    def call_refreshed(self, sdp: bytes) -> None:
+        self._tell("refreshed", sdp)
 
     def call_ended(self, reason: str) -> None:
         self._tell("ended", reason)

@@ -110,11 +110,11 @@ class ReceivingTests(AgentTestCase):
 
     def test_require(self) -> None:
         """§8.2.2.3: 420 with the extensions that we lack; not for CANCEL."""
-        answer = self.ask(wire(headers="Require: foo, timer\r\nRequire: bar\r\n"))
+        answer = self.ask(wire(headers="Require: foo, 100rel\r\nRequire: bar\r\n"))
         self.assertEqual(answer.status, 420)
-        self.assertEqual(answer.headers.get("Unsupported"), "foo, timer, bar")
-        self.agent.extensions = frozenset({"timer"})
-        self.deliver(wire(branch="z9hG4bK2", cseq="2 MESSAGE", headers="Require: timer\r\n"))
+        self.assertEqual(answer.headers.get("Unsupported"), "foo, 100rel, bar")
+        self.agent.extensions = frozenset({"100rel"})
+        self.deliver(wire(branch="z9hG4bK2", cseq="2 MESSAGE", headers="Require: 100rel\r\n"))
         self.assertEqual(len(self.received), 1)
         self.assertEqual(self.ask(wire("CANCEL", headers="Require: foo\r\n")).status, 481)
 

@@ -84,6 +84,13 @@ class UasTests(SynchronousTestCase):
         self.assertTrue(Dialog.uas(invite("SIPS:gw@example.com", [CONTACT]), "g1").secure)
         self.assertFalse(Dialog.uas(invite(headers=[CONTACT]), "g1").secure)
 
+    def test_what_is_secure_stays_so(self) -> None:
+        """§26.2.2: a Contact that says ``sip:`` leads out of TLS no more than a later one."""
+        dialog = Dialog.uas(invite("sips:gw@example.com", [CONTACT]), "g1")
+        self.assertEqual(dialog.request("BYE").uri, "sips:bob@192.0.2.7:5070")
+        dialog.refresh_target(invite(headers=[("Contact", "<sip:bob@192.0.2.8>")]))
+        self.assertEqual(dialog.request("BYE").uri, "sips:bob@192.0.2.8")
+
 
 class UacTests(SynchronousTestCase):
     """§12.1.2."""

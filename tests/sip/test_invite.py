@@ -32,7 +32,7 @@ INPUTS: dict[str, Callable[[Call], object]] = {
     "INVITE": lambda call: call.receive("INVITE", body=OFFER),
     "OPTIONS": lambda call: call.receive("OPTIONS"),
     "INFO": lambda call: call.receive("INFO"),
-    "UPDATE": lambda call: call.receive("UPDATE", body=OFFER),
+    "UPDATE": lambda call: call.receive("UPDATE"),
     "old INFO": lambda call: call.receive("INFO", cseq=0),
     "64*T1": lambda call: call.agent.clock.pump([1.0] * 33),
     "minutes": lambda call: call.agent.clock.pump([1.0] * 400),

@@ -375,7 +375,7 @@ class OtherRequestTests(ReinviteTests):
         for side in ("caller", "callee"):
             call = self.established(side)
             for method, status in (
-                ("OPTIONS", 200), ("INFO", 405), ("UPDATE", 405), ("MESSAGE", 405),
+                ("OPTIONS", 200), ("INFO", 405), ("PUBLISH", 405), ("MESSAGE", 405),
                 ("REFER", 405), ("PRACK", 405), ("NOTIFY", 405), ("NONSENSE", 405),
             ):  # fmt: skip
                 self.assertEqual(call.receive(method, body=OFFER), status)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -109,6 +110,21 @@ class GoodTests(SecureTestCase):
         self.assertNothingInClear()
         self.assertEqual(len(self.network.connections), 1)
         self.finish()
+
+    def test_versions_and_keys(self) -> None:
+        """TLS 1.2 and 1.3, keys of both usual kinds."""
+        key = rsa.generate_private_key(65537, 2048)
+        for version, own in (
+            (SSL.TLS1_2_VERSION, issue("b.example", issuer=CA)),
+            (SSL.TLS1_2_VERSION, issue("b.example", issuer=CA, key=key)),
+            (SSL.TLS1_3_VERSION, issue("b.example", issuer=CA, key=key)),
+        ):
+            a_tls = self.tls(issue("a.example", issuer=CA))
+            a_tls._contexts.by_role["SIP client"].set_max_proto_version(version)
+            a, _ = self.make(A, a_tls), self.make(B, self.tls(own))
+            self.assertEqual(self.send(a).status, 200)
+            self.finish()
+            self.setUp()
 
     def test_an_address_that_the_certificate_has(self) -> None:
         a = self.make(A, self.tls(issue("a.example", issuer=CA)))

@@ -5,7 +5,7 @@ import ipaddress
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -28,10 +28,13 @@ _EXPIRED = (datetime.datetime(2001, 1, 1), datetime.datetime(2002, 1, 1))
 _LATER = (datetime.datetime(2098, 1, 1), datetime.datetime(2099, 1, 1))
 
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
 class Issued:
     """A certificate with its key."""
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, certificate: x509.Certificate, key: Key) -> None:
         self.certificate = certificate
         self.key = key
 
@@ -72,9 +75,10 @@ def issue(
     authority: bool = False,
     expired: bool = False,
     later: bool = False,
+    key: Key | None = None,
 ) -> Issued:
-    """Make one; without ``issuer`` it vouches for itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """Make one; without ``issuer`` it vouches for itself, without ``key`` a key is made."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     begin, end = _EXPIRED if expired else _LATER if later else _VALID
     builder = (

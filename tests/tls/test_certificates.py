@@ -1,14 +1,16 @@
 """Our own certificates: what is wrong with files is said before anything listens."""
 
 import datetime
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.config import load
 from msrpgw.errors import ConfigError
-from msrpgw.tls.contexts import find_problems
+from msrpgw.tls.contexts import Tls, find_problems
 from msrpgw.tls.settings import TlsSettings
+from tests.support import LogLines
 from tests.tls.authority import CA, NOW, issue
 
 
@@ -78,6 +80,28 @@ class ProblemTests(SynchronousTestCase):
             caught.exception.problems,
             [f"{path}: [tls] certificate: 'nowhere': No such file or directory"],
         )
+
+    def test_the_one_for_msrps(self) -> None:
+        """Its fingerprint is promised, so all MSRPS connections show it."""
+        made = [issue(name) for name in ("a.example", "b.example", "*.example")]
+        files = tuple(each.write(self.mktemp()) for each in made)
+        for host, index in (("b.example", 1), ("B.Example", 1), ("c.example", 0), ("", 0)):
+            tls = Tls(TlsSettings(certificate=files), host=host, now=NOW.timestamp)
+            own = tls.msrps_certificate
+            assert own is not None
+            self.assertEqual(own.fingerprint, made[index].fingerprint, host)
+        self.assertIsNone(Tls(TlsSettings(), now=NOW.timestamp).msrps_certificate)
+
+    def test_the_end_is_near(self) -> None:
+        """Said at the start, two weeks before."""
+        until = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
+        path = issue("a.example").write(self.mktemp())
+        for days, lines in ((20, 1), (13, 2)):
+            log = LogLines(self, "msrpgw.tls")
+            now = (until - datetime.timedelta(days=days, hours=1)).timestamp()
+            Tls(TlsSettings(certificate=(path,)), now=partial(float, now))
+            self.assertEqual(len(log.lines), lines)
+        self.assertIn("ends in 13 days: renew it, then reload", log.lines[0])
 
     def test_dates_are_those_of_today(self) -> None:
         today = datetime.datetime.now(datetime.UTC)

@@ -1,7 +1,9 @@
 """The whole program with ``[tls]``: it listens, and takes new certificates at a reload."""
 
+import datetime
 import os
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +105,13 @@ class ReloadTests(SynchronousTestCase):
             self.assertIn("was not reloaded, all stays as it was: ", self.log.lines[-1])
             self.assertIn("[tls] certificate: ", self.log.lines[-1])
             self.assertEqual(self.shown(), {"a.example"})
+
+    def test_the_time_that_is_left(self) -> None:
+        """So that somebody can be woken before it is over."""
+        statistics = self.service._management._numbers  # type: ignore[attr-defined]
+        [left] = statistics.get(["tls:certificate_seconds"]).values()
+        wanted = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC).timestamp() - time.time()
+        self.assertLess(abs(left - wanted), 60)
 
     def test_listens(self) -> None:
         self.assertIn("tls:127.0.0.1:5061", "\n".join(self.log.lines))

@@ -2,12 +2,15 @@
 
 import sys
 from io import StringIO
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.errors import ConfigError
 from msrpgw.ua.main import Lines, Session, make_parser
 from msrpgw.ua.terminal import Step
 from tests.support import Network
+from tests.tls.authority import CA, issue
 
 BASE = ("--me", "sip:alice@127.0.0.1:6060", "--peer", "sip:bob@127.0.0.2:6070")
 
@@ -86,6 +89,27 @@ class SessionTests(SynchronousTestCase):
                 "127.0.0.1", "msrp", *BASE, "--send", "Hello", "--expect", "Hi", "--call"
             )
             self.assertEqual(self.finish(alice, bob), [0, 0])
+
+    def test_tls(self) -> None:
+        """SIP over TLS, and with it MSRPS."""
+        ca = self.mktemp()
+        Path(ca).write_bytes(CA.pem)
+        alice_tls, bob_tls = (
+            ("--tls", issue(ips=(host,), issuer=CA).write(self.mktemp()), "--ca", ca)
+            for host in ("127.0.0.1", "127.0.0.2")
+        )
+        bob = self.bob("msrp", "--expect", "Hello", "--send", "Hi", *bob_tls)
+        wanted = ("--send", "Hello", "--expect", "Hi", "--call")
+        alice = self.session("127.0.0.1", "msrp", *BASE, *wanted, *alice_tls)
+        self.assertEqual(self.finish(alice, bob), [0, 0])
+        self.assertEqual(self.network.datagrams, [])
+        for ends in self.network.connections:
+            for end in ends:
+                self.assertNotIn(b"Hello", end.written)
+
+    def test_bad_certificate(self) -> None:
+        with self.assertRaisesRegex(ConfigError, "certificate: 'nowhere': No such file"):
+            self.page("--tls", "nowhere")
 
     def test_typed(self) -> None:
         bob = self.bob("page", "--count", "2")
