@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from msrpgw.auth.settings import AuthSettings, find_auth_problems
 from msrpgw.content.media import parse_media_type
 from msrpgw.dns.settings import DnsSettings
 from msrpgw.dns.settings import find_problems as find_dns_problems
@@ -88,6 +89,7 @@ def find_problems(
     records: RecordSettings,
     tls: TlsSettings,
     security: SecuritySettings,
+    auth: AuthSettings,
     dns: DnsSettings,
     given: Given,
 ) -> Iterator[Problem]:
@@ -117,7 +119,9 @@ def find_problems(
     yield from _check_events(events)
     for key, text in find_record_problems(records):
         yield Problem("records", key, text)
-    yield from _check_security(security, sip_listeners, msrp_listeners, msrps_listeners)
+    yield from _check_security(security, sip_listeners, msrp_listeners, msrps_listeners, auth)
+    for key, text in find_auth_problems(auth):
+        yield Problem("auth", key, text)
 
 
 def parse_sip_listener(text: str) -> Listener:
@@ -446,6 +450,7 @@ def _check_security(
     sip: list[Listener],
     msrp: list[Listener],
     msrps: list[Listener],
+    auth: AuthSettings,
 ) -> Iterator[Problem]:
     for text in security.trusted_sources:
         try:
@@ -453,7 +458,8 @@ def _check_security(
         except ValueError as error:
             yield Problem("security", "trusted_sources", str(error))
     yield from _check_once("security", "trusted_sources", security.trusted_sources)
-    if security.trusted_sources or security.open:
+    yield from _check_once("security", "trusted_names", security.trusted_names)
+    if security.trusted_sources or security.open or security.trusted_names or auth.realm:
         return
     for table, key, listeners in (
         ("sip", "listen", sip),
@@ -466,6 +472,7 @@ def _check_security(
                 table,
                 key,
                 f"{', '.join(dict.fromkeys(exposed))} is not loopback: name who may send in"
-                " [security] trusted_sources, or set open = true there if anybody may",
+                " [security] trusted_sources, have users prove who they are with [auth] realm,"
+                " or set open = true in [security] if anybody may",
                 (("security", "trusted_sources"), ("security", "open")),
             )

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from msrpgw import checks
+from msrpgw.auth.settings import AuthSettings
 from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.settings import (
@@ -64,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
     limits: LimitSettings = LimitSettings()
+    auth: AuthSettings = AuthSettings()
     dns: DnsSettings = DnsSettings()
     state: StateSettings = StateSettings()
     log: LogSettings = LogSettings()
@@ -167,6 +169,7 @@ class _Loading:
             config.records,
             config.tls,
             config.security,
+            config.auth,
             config.dns,
             given,
         ):

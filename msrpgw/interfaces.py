@@ -18,6 +18,7 @@ from msrpgw.types import (
     Refusal,
     RequestFacts,
     Route,
+    UserCredentials,
 )
 
 
@@ -64,6 +65,25 @@ class IEventSinkPlugin(Interface):
 
     def make_sink(options: dict[str, object], pages: IPageSender) -> IEventSink:
         """Build the sink from the table ``[events.options.NAME]``.
+
+        Raises ValueError, saying which option is wrong, to stop the start-up.
+        """
+
+
+class ICredentials(Interface):
+    """Knows the users who prove who they are with a password."""
+
+    def lookup(username: str, realm: str) -> UserCredentials | None:
+        """What is known of a user; None for somebody unknown.  Must be quick, must not block."""
+
+
+class ICredentialsPlugin(Interface):
+    """Makes credentials.  Provided by an object in a module of ``twisted.plugins``."""
+
+    name: str = Attribute("What ``[auth] plugin`` names in the configuration file.")
+
+    def make_credentials(options: dict[str, object]) -> ICredentials:
+        """Build them from the table ``[auth.options]``.
 
         Raises ValueError, saying which option is wrong, to stop the start-up.
         """

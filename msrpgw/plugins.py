@@ -15,10 +15,14 @@ from zope.interface import Interface
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
+from msrpgw.auth.settings import AuthSettings
+from msrpgw.auth.users import read_users
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.policy import TemplatePolicy
 from msrpgw.gateway.settings import PolicySettings
 from msrpgw.interfaces import (
+    ICredentials,
+    ICredentialsPlugin,
     IEventSink,
     IEventSinkPlugin,
     IPageSender,
@@ -47,6 +51,30 @@ def build_policy(settings: PolicySettings) -> IPolicy:
         raise _broken(place, settings.plugin, error) from error
     _verify(IPolicy, policy, place, settings.plugin)
     return policy
+
+
+def build_credentials(settings: AuthSettings) -> ICredentials | None:
+    """Who knows our users; None if nobody is asked for credentials.
+
+    Raises ConfigError when the plugin is missing or broken, or the file can't be read.
+    """
+    if settings.realm is None:
+        return None
+    if settings.plugin is None:
+        try:
+            return read_users(settings.users_file or "")
+        except ValueError as error:
+            raise ConfigError([f"[auth] users_file: {error}"]) from None
+    place = "[auth] plugin"
+    plugin = _find(ICredentialsPlugin, settings.plugin, place)
+    try:
+        made = plugin.make_credentials(settings.options)
+    except ValueError as error:
+        raise ConfigError([f"[auth] options: {error}"]) from error
+    except Exception as error:
+        raise _broken(place, settings.plugin, error) from error
+    _verify(ICredentials, made, place, settings.plugin)
+    return made
 
 
 def find_sink_plugins(settings: EventSettings) -> dict[str, IEventSinkPlugin]:

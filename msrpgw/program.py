@@ -10,13 +10,13 @@ from typing import Any
 from twisted.logger import Logger
 
 from msrpgw import __version__
+from msrpgw.access import Access
 from msrpgw.config import TABLES, Config
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.operator import Operator
 from msrpgw.log import Threshold
 from msrpgw.manage.sinks.sinks import Sinks
 from msrpgw.plugins import build_policy
-from msrpgw.sources import TrustedSources
 from msrpgw.tls.contexts import Tls
 
 _log = Logger()
@@ -34,7 +34,7 @@ class ProgramControl:
         load: Callable[[str | None], Config],
         operator: Operator,
         sinks: Sinks,
-        trusted: TrustedSources,
+        access: Access,
         threshold: Threshold,
         listeners: Callable[[], dict[str, Any]],
         *,
@@ -49,7 +49,7 @@ class ProgramControl:
         self._load = load
         self._operator = operator
         self._sinks = sinks
-        self._trusted = trusted
+        self._access = access
         self._threshold = threshold
         self._listeners = listeners
         self._now = now
@@ -123,6 +123,7 @@ class ProgramControl:
             use_sinks = self._sinks.prepare(config.events, config.records)
         # The files may have changed although the table did not.
         prepared = self._tls.prepare(config.tls) if self._tls is not None else None
+        use_access = self._access.prepare(config.security, config.auth)
         self._operator.configure(
             config.gateway,
             config.delivery,
@@ -130,7 +131,7 @@ class ProgramControl:
             policy,
             event_text=config.events.text,
         )
-        self._trusted.configure(config.security)
+        use_access()
         if use_sinks is not None:
             use_sinks()
         if self._tls is not None and prepared is not None:

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTCP, IReact
 from twisted.logger import Logger
 
 from msrpgw import __version__
+from msrpgw.access import Access
 from msrpgw.config import Config
 from msrpgw.config import load as load_config
 from msrpgw.dns.program import ProgramResolver
@@ -358,10 +359,18 @@ def make_service(
         tls=tls,
         limits=limits,
     )
+    access = Access(config.security, trusted, random, timers.seconds)
+    access.guard(agent, config.auth)
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
     endpoint = Endpoint(
-        reactor, timers, random, config.msrp, allow_source=trusted, tls=tls, limits=limits
+        reactor,
+        timers,
+        random,
+        config.msrp,
+        allow_source=access.msrp_may_come,
+        tls=tls,
+        limits=limits,
     )
     hub = EventHub()
     agent.dead.on_dead = lambda target, reason: hub.raise_event(
@@ -403,7 +412,7 @@ def make_service(
         load or load_config,
         operator,
         sinks,
-        trusted,
+        access,
         threshold or Threshold(config.log.level),
         lambda: {
             "sip": agent.addresses(),

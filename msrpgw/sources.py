@@ -20,6 +20,9 @@ class SecuritySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     trusted_sources: tuple[str, ...] = ()
     #: take requests from anywhere; whoever reaches the port can send messages through us
     open: bool = False
+    #: SIP domains whose certificate, vouched for by a CA of ``[tls]``, is as good as a trusted
+    #: source: of a proxy in front of us
+    trusted_names: tuple[str, ...] = ()
 
 
 def parse_source(text: str) -> IpNetwork:

@@ -122,6 +122,15 @@ class Message(msgspec.Struct, frozen=True):
     hops: int = 0  #: gateways that it has passed before us
 
 
+class UserCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a user who proves who he is with a password (RFC 7616)."""
+
+    #: by algorithm, ``SHA-256`` for example: hexadecimal hash of user, realm and password
+    ha1: dict[str, str]
+    #: addresses of record that the user may have in From; empty: ``sip:USER@`` realm or domain
+    uris: tuple[str, ...] = ()
+
+
 class OutcomeKind(enum.Enum):
     """How a message ended, or how one attempt to deliver it did."""
 

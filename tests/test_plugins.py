@@ -7,18 +7,19 @@ import twisted.plugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from msrpgw.auth.settings import AuthSettings
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.policy import TemplatePolicy
 from msrpgw.gateway.settings import PolicySettings
 from msrpgw.interfaces import IPageSender
 from msrpgw.manage.sinks.settings import EventSettings
-from msrpgw.plugins import build_policy, build_sinks, find_sink_plugins
+from msrpgw.plugins import build_credentials, build_policy, build_sinks, find_sink_plugins
 
 PLUGINS = """
 from zope.interface import implementer
 from twisted.plugin import IPlugin
 from msrpgw.interfaces import (
-    IEventSink, IEventSinkPlugin, IPolicy, IPolicyPlugin)
+    ICredentials, ICredentialsPlugin, IEventSink, IEventSinkPlugin, IPolicy, IPolicyPlugin)
 
 
 @implementer(IPolicy)
@@ -38,6 +39,21 @@ class Sink:
         self.pages = pages
     def event_raised(self, event):
         pass
+
+
+@implementer(ICredentials)
+class Credentials:
+    def __init__(self, options):
+        self.options = options
+    def lookup(self, username, realm):
+        return None
+
+
+@implementer(IPlugin, ICredentialsPlugin)
+class CredentialsPlugin:
+    def __init__(self, name, make):
+        self.name = name
+        self.make_credentials = make
 
 
 @implementer(IPlugin, IPolicyPlugin)
@@ -70,6 +86,10 @@ good = PolicyPlugin("good", Policy)
 fussy = PolicyPlugin("fussy", bad_option)
 buggy = PolicyPlugin("buggy", bug)
 empty = PolicyPlugin("empty", nothing)
+good_users = CredentialsPlugin("good", Credentials)
+fussy_users = CredentialsPlugin("fussy", bad_option)
+buggy_users = CredentialsPlugin("buggy", bug)
+empty_users = CredentialsPlugin("empty", nothing)
 good_sink = SinkPlugin("good", Sink)
 fussy_sink = SinkPlugin("fussy", bad_option)
 buggy_sink = SinkPlugin("buggy", bug)
@@ -149,6 +169,28 @@ class PolicyTests(PluginCase):
     def test_broken(self) -> None:
         self.build_failing("buggy", "[policy] plugin: 'buggy' is broken: KeyError: 'oops'")
         self.build_failing("empty", "[policy] plugin: 'empty' makes no IPolicy: ")
+
+
+class CredentialsTests(PluginCase):
+    """``[auth] plugin``."""
+
+    def test_none(self) -> None:
+        self.assertIsNone(build_credentials(AuthSettings()))
+
+    def test_found(self) -> None:
+        users = build_credentials(AuthSettings(realm="r", plugin="good", options={"a": 1}))
+        self.assertEqual(vars(users)["options"], {"a": 1})
+
+    def test_failing(self) -> None:
+        for name, expected in (
+            ("goood", "[auth] plugin: no plugin 'goood'; found: "),
+            ("fussy", "[auth] options: color: no such color"),
+            ("buggy", "[auth] plugin: 'buggy' is broken: KeyError: 'oops'"),
+            ("empty", "[auth] plugin: 'empty' makes no ICredentials: "),
+        ):
+            with self.assertRaises(ConfigError) as caught:
+                build_credentials(AuthSettings(realm="r", plugin=name))
+            self.assertProblems(caught.exception, expected)
 
 
 class SinkTests(PluginCase):

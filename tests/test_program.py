@@ -8,6 +8,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw import __version__
+from msrpgw.access import Access
 from msrpgw.config import Config, Overrides, load
 from msrpgw.gateway.operator import Operator
 from msrpgw.log import Threshold
@@ -17,6 +18,7 @@ from msrpgw.sources import TrustedSources
 from tests.gateway.support import EPOCH, Town
 from tests.gateway.wire import Wire, WireMsrp
 from tests.manage.sinks.support import make_sinks
+from tests.support import CountingRandom
 
 
 class ControlCase(SynchronousTestCase):
@@ -32,6 +34,8 @@ class ControlCase(SynchronousTestCase):
         self.alice = Wire(self.town, "alice", "192.0.2.1")
         self.bob = WireMsrp(self.town, "bob", "192.0.2.2")
         self.trusted = TrustedSources(Config().security)
+        self.access = Access(Config().security, self.trusted, CountingRandom("access"), lambda: 0.0)
+        self.access.guard(self.town.agent, Config().auth)
         self.threshold = Threshold("info")
         self.sinks = make_sinks(
             self.town.hub,
@@ -44,7 +48,7 @@ class ControlCase(SynchronousTestCase):
             self.load,
             Operator(self.town.gateway),
             self.sinks,
-            self.trusted,
+            self.access,
             self.threshold,
             lambda: {"sip": ["udp:127.0.0.1:5060"]},
             now=lambda: EPOCH + self.town.clock.seconds(),

@@ -333,7 +333,7 @@ class Gateway:
             session = self._make_session(route, parties, invite, called=False)
             session.leg.answer(transaction, self.settings.setup_timeout)
             return
-        if session.leg.peer_host not in ("", transaction.source.host):
+        if not session.leg.may_give_way(transaction, session.msrp_uri):
             _log.warn(
                 "session {key!r}: INVITE from {host} refused, the live call belongs to {owner}",
                 key=route.key,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msrpgw.errors import SipError
+from msrpgw.gateway.facts import address_of
 from msrpgw.gateway.loops import HOPS
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report, SendResult, Session
@@ -20,7 +21,7 @@ from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog
 from msrpgw.sip.invite import InviteUsage
 from msrpgw.sip.routing import goes_over_tls
-from msrpgw.sip.transaction import InviteServerTransaction
+from msrpgw.sip.transaction import InviteServerTransaction, ServerTransaction
 from msrpgw.timers import Timer, Timers
 
 #: seconds after a BYE in which answers to SENDs may still come; less than ``hold_message``
@@ -113,6 +114,7 @@ class Leg:
         self.state = LegState.CALLING
         self._farewell = ""  # why the dialog is over, while answers to SENDs are awaited
         self._source = ""  # address that the INVITE came from; empty when we called
+        self._identity = ""  # who the caller has proven to be
 
     def _new_session(self, replaces: Session | None) -> Session:
         return _Media(self, self._endpoint, self._accept_types, replaces).session
@@ -144,6 +146,7 @@ class Leg:
     def answer(self, transaction: InviteServerTransaction, timeout: float) -> None:
         """Answer an initial INVITE: 200 with our SDP, or 488 (RFC 4975 §8)."""
         self._source = transaction.source.host
+        self._identity = transaction.request.identity
         self._limit_setup(timeout)
         self._usage = usage = InviteUsage.incoming(self._agent, transaction, self)
         try:
@@ -360,6 +363,19 @@ class Leg:
         if self._source or self._usage is None:
             return self._source
         return self._usage.peer_host
+
+    def may_give_way(self, transaction: ServerTransaction, owner: str) -> bool:
+        """Whether an INVITE may take the place of this call: from its source, or by its user.
+
+        ``owner``: the MSRP user's URI, whom another INVITE has proven to be from by digest.
+        """
+        if self.peer_host in ("", transaction.source.host):
+            return True
+        request = transaction.request
+        return bool(request.identity) and (
+            request.identity == self._identity
+            or address_of(request.from_.uri_text).uri == address_of(owner).uri
+        )
 
     @property
     def _protected(self) -> bool:

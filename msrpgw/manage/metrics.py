@@ -67,17 +67,25 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
             "SIP messages that were refused or dropped, by reason.",
         )
         for reason in (
+            "challenged",
             "failed_handshakes",
             "malformed",
             "merged",
             "overloaded",
             "refused_connections",
+            "refused_credentials",
             "refused_handshakes",
+            "refused_identities",
             "refused_sources",
             "stray_responses",
             "undeliverable",
         )
     },
+    "sip:authenticated": (
+        "msrpgw_sip_authenticated",
+        {},
+        "SIP requests whose sender proved by digest who he is.",
+    ),
     "sip:request_retransmissions": (
         "msrpgw_sip_retransmissions_received",
         {"kind": "request"},

@@ -6,7 +6,6 @@
 The only part of this room that the gateway talks to, beside the INVITE usage on top of it.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -15,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from msrpgw.auth.client import Keyring
 from msrpgw.complaints import Complaints
 from msrpgw.dns.resolver import Resolver
 from msrpgw.dns.settings import DnsSettings
@@ -24,6 +24,7 @@ from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dialog import DialogId
+from msrpgw.sip.gate import Gate, Stateless
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Request, Response
@@ -67,6 +68,9 @@ class DialogOwner(Protocol):
 
     def ack_received(self, request: Request) -> None:
         """An ACK of a 2xx in the dialog."""
+
+    def renumbered(self, number: int) -> None:
+        """A request of ours in the dialog had to take this CSeq number."""
 
 
 class UserAgent:
@@ -122,7 +126,12 @@ class UserAgent:
         self._receivers: dict[str, Callable[[ServerTransaction], None]] = {}
         self._dialogs: dict[DialogId, DialogOwner] = {}
         self._server = ("Server", settings.user_agent)
-        self._secret = random(16)  # for tags of stateless answers
+        self._answer_statelessly = Stateless(settings.user_agent, random, self._complaints)
+        self.gate = Gate(
+            self.transactions, self._answer_statelessly, self.counters, self._complaints
+        )
+        #: answers those who ask us for credentials; None: nobody is answered
+        self.keyring: Keyring | None = None
 
     # Life
 
@@ -210,6 +219,13 @@ class UserAgent:
         else:
             self._router.locate(request, client.located)
         return client
+
+    def renumbered(self, request: Request) -> None:
+        """A request goes out again with another CSeq number: its dialog must know."""
+        dialog_id = DialogId(request.call_id, request.from_.tag or "", request.to.tag or "")
+        owner = self._dialogs.get(dialog_id)
+        if owner is not None:
+            owner.renumbered(request.cseq.number)
 
     def send_ack(self, ack: Request) -> None:
         """Send the ACK of a 2xx: no transaction, no answer (§13.2.2.4).
@@ -324,10 +340,12 @@ class UserAgent:
         try:
             if isinstance(message, Malformed):
                 self._malformed_received(message, source)
-            elif isinstance(message, Response) or self._allow_source(source.host):
+            elif (
+                isinstance(message, Response)
+                or self._allow_source(source.host)
+                or self.gate.admits(message, source)
+            ):
                 self.transactions.receive(message, source)
-            else:
-                self._refuse_source(message, source)
         except SipError as error:
             # Of a kind that the parser lets through: it can't even be matched.
             self.counters.malformed += 1
@@ -345,36 +363,7 @@ class UserAgent:
         if self._allow_source(source.host):
             self._answer_statelessly(message.request, source, message.status, message.reason)
         else:
-            self._refuse_source(message.request, source)
-
-    def _refuse_source(self, request: Request, source: ReplyPath) -> None:
-        self.counters.refused_sources += 1
-        self._complaints.add(
-            "SIP request refused: its source is not in trusted_sources,",
-            source.host,
-            request.method,
-        )
-        self._answer_statelessly(request, source, 403)
-
-    def _answer_statelessly(
-        self,
-        request: Request,
-        source: ReplyPath,
-        status: int,
-        reason: str | None = None,
-        *headers: tuple[str, str],
-    ) -> None:
-        """Answer without a transaction (§8.2.7): the same request gets the same answer."""
-        if request.method == "ACK":
-            return
-        via = request.via
-        seed = f"{via.branch}\n{request.headers.get('Call-ID')}".encode("utf-8", "surrogateescape")
-        tag = hashlib.blake2b(seed, digest_size=8, key=self._secret).hexdigest()
-        response = request.response(status, reason, to_tag=tag, headers=(self._server, *headers))
-        try:
-            source.send_response(response.render(), via)
-        except RenderError:
-            self._complaints.add("unanswerable SIP request", source.host, request.method)
+            self.gate.refuse(message.request, source)
 
     def _undeliverable(self, data: bytes, reason: str) -> None:
         """ICMP gave a datagram back (§18.4): if it was a request, its transaction fails."""

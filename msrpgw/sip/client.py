@@ -14,6 +14,7 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from msrpgw.auth.client import Keyring
 from msrpgw.errors import RenderError
 from msrpgw.sip.attempts import EarlierAttempt, Unheard
 from msrpgw.sip.client_transaction import (
@@ -34,6 +35,15 @@ from msrpgw.timers import Timer, Timers
 
 _log = Logger()
 
+_CHALLENGES = (
+    ("WWW-Authenticate", "Authorization"),
+    ("Proxy-Authenticate", "Proxy-Authorization"),
+)
+_CREDENTIALS = tuple(header for _, header in _CHALLENGES)
+
+#: answers to challenges that one request may need: a proxy, the user agent server, stale nonces
+_MOST_ANSWERS = 4
+
 OnResponse = Callable[[Response], None]
 OnTarget = Callable[[Target], None]
 
@@ -48,9 +58,13 @@ class RequestSender(Protocol):
     counters: SipCounters
     dead: DeadTargets
     prober: Prober
+    keyring: Keyring | None
 
     def new_branch(self) -> str:
         """A branch that was never used."""
+
+    def renumbered(self, request: Request) -> None:
+        """A request goes out again with another CSeq number."""
 
 
 class ClientRequest:
@@ -63,6 +77,7 @@ class ClientRequest:
     """
 
     __slots__ = (
+        "_answered",
         "_branch",
         "_cancelled",
         "_earlier",
@@ -109,6 +124,7 @@ class ClientRequest:
         self._held: Response | None = None  # the last target's answer, while those may do better
         self._patience: Timer | None = None  # after CANCEL
         self._provisional = False  # whether the present attempt got a response
+        self._answered: tuple[str, ...] = ()  # realms that wanted credentials, and got them
         self._cancelled = False
         self._finished = False
 
@@ -144,6 +160,8 @@ class ClientRequest:
             self._on_target(target)
         if target.route:
             request.headers.insert_first("Route", target.route)
+        if sender.keyring is not None:
+            self._prove(sender.keyring, target)
         request.headers.insert_first("Via", sender.transports.via_prefix(target) + branch)
         data = request.render()
         if (
@@ -280,6 +298,8 @@ class ClientRequest:
             if self._cancelled and first:
                 self._send_cancel()
         else:
+            if status in (401, 407) and self._meet(response):
+                return
             if status == 503 and self._next(refused=False):
                 return
             if status in (482, 503):
@@ -288,6 +308,42 @@ class ClientRequest:
                 return
             self._finish()
         self._tell(response)
+
+    # Credentials (§22)
+
+    def _prove(self, keyring: Keyring, target: Target) -> None:
+        request = self.request
+        for name in _CREDENTIALS:
+            while name in request.headers:
+                request.headers.remove_first(name)
+        for name, value in keyring.headers(_hop(target), request.method, request.uri):
+            request.headers.add(name, value)
+
+    def _meet(self, response: Response) -> bool:
+        """Send the request again with what a 401 or 407 wants; False where that is no use."""
+        keyring, target, request = self._sender.keyring, self._target, self.request
+        if keyring is None or target is None or self._cancelled or self._earlier:
+            return False
+        wanted = [
+            (header, value)
+            for name, header in _CHALLENGES
+            for value in response.headers.get_all(name)
+        ]
+        met = keyring.challenged(_hop(target), wanted, self._answered)
+        if not met or len(self._answered) >= _MOST_ANSWERS:
+            return False
+        self._answered = (*self._answered, *met)
+        if self._transaction is not None:
+            self._transaction.user = Unheard(self._sender.transports, target)
+        request.headers.remove_first("Via")
+        if target.route:
+            request.headers.remove_first("Route")
+        number = request.cseq.number + 1
+        request.headers.replace_first("CSeq", f"{number} {request.method}")
+        self._sender.renumbered(request)
+        self._provisional = False
+        self._attempt(target)
+        return True
 
     def _conclude(self, response: Response) -> None:
         """The last target's answer says little: any of an earlier one's is better."""
@@ -319,7 +375,10 @@ class ClientRequest:
 
     def send_failed(self, failure: SendFailure) -> None:
         """The request could not be sent to the present target."""
-        self._note_dead(failure.reason)
+        if failure.ours:
+            self._be_patient()
+        else:
+            self._note_dead(failure.reason)
         if not self._next(failure.refused):
             self._respond_locally(503, failure.reason)
 
@@ -408,3 +467,7 @@ class ClientRequest:
                 status=response.status,
                 method=self.request.method,
             )
+
+
+def _hop(target: Target) -> tuple[str, int]:
+    return target.host, target.port

@@ -24,6 +24,7 @@ class SendFailure(NamedTuple):
 
     reason: str  #: in words for an operator
     refused: bool = False  #: the peer's host said no (TCP reset, ICMP), rather than nothing
+    ours: bool = False  #: it never came to asking the peer, for a reason of our own
 
 
 class TransactionUser(Protocol):

@@ -245,8 +245,10 @@ class InviteUsage:
     # Our INVITE
 
     def _invite(self, ruri: str) -> None:
+        # Who wanted credentials had it with a number of its own.
+        number = self._calling.request.cseq.number + 1 if self._calling is not None else 1
         self._tried.append(ruri)
-        cseq = ("CSeq", f"{len(self._tried)} INVITE")
+        cseq = ("CSeq", f"{number} INVITE")
         fields = Headers([*self._fields, *self._reinvites.timer.ask(), cseq])
         invite = ClientInvite(self._agent, self, Request("INVITE", ruri, fields, self._body))
         self._calling = invite
@@ -343,6 +345,11 @@ class InviteUsage:
             self._give_up("No ACK came for our 2xx")
 
     # Requests in the dialog
+
+    def renumbered(self, number: int) -> None:
+        """A request of ours had to go out again, with this CSeq number."""
+        if self.dialog is not None:
+            self.dialog.local_cseq = max(self.dialog.local_cseq, number)
 
     def ack_received(self, request: Request) -> None:
         """An ACK of a 2xx; one that belongs to no INVITE under way is ignored."""

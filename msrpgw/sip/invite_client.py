@@ -96,7 +96,14 @@ class ClientInvite:
     def acknowledge(self, dialog: Dialog, response: Response) -> None:
         """Send the ACK for a 2xx, and again whenever that 2xx is repeated (§13.2.2.4)."""
         self._acknowledged[response.to.tag or ""] = dialog
-        self._agent.send_ack(dialog.ack(self.request.cseq.number))
+        self._send_ack(dialog)
+
+    def _send_ack(self, dialog: Dialog) -> None:
+        ack = dialog.ack(self.request.cseq.number)
+        for name in ("Authorization", "Proxy-Authorization"):  # §22.1: an ACK can't be asked
+            for value in self.request.headers.get_all(name):
+                ack.headers.add(name, value)
+        self._agent.send_ack(ack)
 
     # Responses
 
@@ -119,7 +126,7 @@ class ClientInvite:
     def _accepted(self, response: Response) -> None:
         dialog = self._acknowledged.get(response.to.tag or "")
         if dialog is not None:
-            self._agent.send_ack(dialog.ack(self.request.cseq.number))
+            self._send_ack(dialog)
         elif len(self._acknowledged) < _MAX_FORKS:
             self._answered()
             self._owner.invite_accepted(self, response)
@@ -180,6 +187,9 @@ class ClientInvite:
             self._agent.respond(transaction, 491)
         else:
             answer_other(self._agent, transaction)
+
+    def renumbered(self, number: int) -> None:
+        """Nothing of ours is sent in an early dialog."""
 
     def ack_received(self, request: Request) -> None:
         """Ignore an ACK: nothing was accepted in an early dialog."""

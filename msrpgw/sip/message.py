@@ -110,7 +110,7 @@ _BARE_NUL = re.compile(r"(?<!\\)(?:\\\\)*\0")
 class Message:
     """What requests and responses have in common."""
 
-    __slots__ = ("_protected", "body", "headers")
+    __slots__ = ("_identity", "_protected", "body", "headers")
 
     def __init__(self, headers: Headers, body: bytes = b"") -> None:
         self.headers = headers
@@ -131,6 +131,15 @@ class Message:
     @protected.setter
     def protected(self, protected: bool) -> None:
         self._protected = protected
+
+    @property
+    def identity(self) -> str:
+        """Who has proven to have sent it, by digest authentication; "" for nobody."""
+        return getattr(self, "_identity", "")
+
+    @identity.setter
+    def identity(self, identity: str) -> None:
+        self._identity = identity
 
     @property
     def via(self) -> Via:

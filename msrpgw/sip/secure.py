@@ -47,6 +47,12 @@ class SecureSource(StreamSource):
 
     transport = "TLS"
 
+    @property
+    def names(self) -> frozenset[str]:
+        """SIP domains that the peer's certificate proves."""
+        connection = self.connection
+        return connection.identities if isinstance(connection, SecureConnection) else frozenset()
+
 
 class SecureConnection(Connection):
     """One TLS connection whose handshake is done.
@@ -73,10 +79,13 @@ class SecureConnection(Connection):
         host, port = self.address
         return [(host, port, host), *((host, port, name) for name in self._identities())]
 
+    @property
+    def identities(self) -> frozenset[str]:
+        """SIP domains that the peer's certificate proves; none if no authority vouches for it."""
+        return self._evidence.names.sip_domains if self._evidence.vouched else frozenset()
+
     def _identities(self) -> list[str]:
-        if not self._evidence.vouched:
-            return []
-        return sorted(self._evidence.names.sip_domains)[:_MAX_IDENTITIES]
+        return sorted(self.identities)[:_MAX_IDENTITIES]
 
     def request_received(self, request: Request) -> None:
         """The first request may allow us to use the connection as if we had made it (RFC 5923)."""

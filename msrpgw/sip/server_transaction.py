@@ -38,6 +38,10 @@ class ReplyPath(Protocol):
     def port(self) -> int:
         """Port of the sender."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """SIP domains that a certificate of the sender's proves; none without TLS (RFC 5922)."""
+
     def send_response(self, data: bytes, via: Via) -> None:
         """Send a response to the request whose topmost Via is ``via``."""
 

@@ -64,6 +64,11 @@ class StreamSource:
     reliable = True
     proven = True
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Nothing is proven without TLS."""
+        return frozenset()
+
     def __init__(
         self, connection: "Connection", host: str, port: int, local_host: str, local_port: int
     ) -> None:
@@ -359,7 +364,7 @@ class Streams:
         connecting = self._connecting.get(where)
         if connecting is None:
             if self.full:
-                failure = SendFailure("too many TCP connections")
+                failure = SendFailure("too many TCP connections", ours=True)
                 self.timers.call_later(0, lambda: sending.fail(failure))
                 return
             connecting = self._connecting[where] = Connecting(self, target)

@@ -141,6 +141,22 @@ class Transactions:
 
     # Receiving
 
+    def knows(self, request: Request) -> bool:
+        """Whether a request has come before.
+
+        Raises SipSyntaxError when it lacks what transactions are matched by.
+        """
+        return self._server_key(request) in self._servers
+
+    @staticmethod
+    def _server_key(request: Request) -> str:
+        """§17.2.3."""
+        via = request.via
+        branch = via.branch
+        if branch is not None and branch.startswith(_MAGIC_COOKIE) and branch != _MAGIC_COOKIE:
+            return _key(branch, via, request.method)
+        return _rfc2543_key(request, via, request.method)
+
     def receive(self, message: Request | Response, source: ReplyPath) -> None:
         """Take a message from the wire, its topmost Via stamped (§18.2.1).
 
@@ -150,12 +166,7 @@ class Transactions:
             self._receive_response(message, source)
             return
         method = message.method
-        via = message.via
-        branch = via.branch
-        if branch is not None and branch.startswith(_MAGIC_COOKIE) and branch != _MAGIC_COOKIE:
-            key = _key(branch, via, method)
-        else:
-            key = _rfc2543_key(message, via, method)
+        key = self._server_key(message)
         entry = self._servers.get(key)
         if method == "ACK":
             if not isinstance(entry, InviteServerTransaction) or not entry.acknowledge():

@@ -51,6 +51,7 @@ class DatagramSource:
 
     transport = "UDP"
     reliable = False
+    names: frozenset[str] = frozenset()
 
     def __init__(self, socket: "_Datagrams", address: tuple[str, int]) -> None:
         self._socket = socket

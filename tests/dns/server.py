@@ -16,6 +16,7 @@ class NameServer:
         self.records: dict[str, list[Any]] = {}
         self.asked: list[tuple[str, str]] = []  # transport and name
         self.silent = False
+        self.silent_on = "\0"  # names that end so are not answered
         self.truncate = False  # over UDP
         self.noise = False  # rubbish before the answer
         self.chase = False  # all records of all names belong to the answer
@@ -47,7 +48,7 @@ class NameServer:
         [query] = question.queries
         name = query.name.name.decode().lower()
         self.asked.append((transport, name))
-        if self.silent:
+        if self.silent or name.endswith(self.silent_on):
             return []
         message = dns.Message(question.id, answer=1, rCode=self.code)
         message.queries = [query]

@@ -195,6 +195,19 @@ class FamiliesTests(TestCase):
         yield self.check_both_ways()
 
     @inlineCallbacks
+    def test_hanging_name_server(self) -> Iterator[Any]:
+        """Texts to a domain that it does not answer for keep nobody else waiting."""
+        self.names.silent_on = "slow.example"
+        self.start_gateway("127.0.0.1", msrp="127.0.0.1:0")
+        self.add_alice("127.0.0.1")
+        self.add_bob("127.0.0.1", "127.0.0.1")
+        for number in range(20):
+            self.alice.send(f"sip:carol@{number}.slow.example", "?", [].append)
+        yield self.until(lambda: len(self.names.asked) >= 20)
+        yield self.check_both_ways()
+        self.assertGreater(self.service._sip.resolver.pending, 20)
+
+    @inlineCallbacks
     def test_names_in_paths(self) -> Iterator[Any]:
         """Bob's a=path has a name, which leads to an address where nobody is, and to him."""
         self.start_gateway("127.0.0.1", msrp="127.0.0.1:0")

@@ -150,6 +150,17 @@ class SilenceTests(FailOverTestCase):
         self.assertEqual(self.statuses(), [])
         self.finish()
 
+    def test_our_own_fault(self) -> None:
+        """A target that we had no connection left for is not to blame."""
+        self.make_us(max_connections=1)
+        self.point_to(SLOW, "tcp")
+        del self.network.records[Kind.SRV, "_sip._udp.example.com"]
+        self.send(self.request(uri=f"sip:bob@{PEER};transport=tcp"))
+        self.assertEqual(self.statuses(), [200])
+        self.try_domain()
+        self.assertEqual(self.statuses(), [200])
+        self.assertEqual((self.us.counters.fail_overs, self.down), (1, []))
+
     def test_stopped_meanwhile(self) -> None:
         """After the end nothing goes out any more."""
         self.try_domain()

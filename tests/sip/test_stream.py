@@ -215,7 +215,7 @@ class TcpTests(TransportTestCase):
         self.assertEqual(self.counters.refused_connections, 1)
         self.send()
         self.network.run()
-        self.assertEqual(self.failures, [SendFailure("too many TCP connections")])
+        self.assertEqual(self.failures, [SendFailure("too many TCP connections", ours=True)])
         first.transport.loseConnection()
         self.network.run()
         self.send(b"now")
@@ -259,5 +259,5 @@ class TcpTests(TransportTestCase):
         self.assertEqual(self.failures, [])
         self.send(b"late")
         self.network.run()
-        self.assertEqual(self.failures, [SendFailure("too many TCP connections")])
+        self.assertEqual(self.failures, [SendFailure("too many TCP connections", ours=True)])
         self.start()  # for tearDown
