@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench bench-journal docs lock news clean
+.PHONY: help run demo test lint format fuzz fuzz-live bench bench-journal docs lock news clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -38,6 +38,12 @@ lint: $(DEVELOPMENT) ## ruff, mypy --strict, import-linter
 format: $(DEVELOPMENT) ## let ruff format the code and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(RUNTIME) ## feed a million spoilt messages to each codec
+	@$(BIN)/python -m fuzz.codecs
+
+fuzz-live: $(RUNTIME) ## attack a running gateway while an honest conversation goes on
+	@$(BIN)/python -m fuzz.live
 
 bench: $(RUNTIME) ## measure messages a second and CPU per message against the bare floor
 	@$(BIN)/python benchmarks/bench.py

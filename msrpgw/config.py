@@ -26,6 +26,7 @@ from msrpgw.gateway.settings import (
     PolicySettings,
 )
 from msrpgw.journal.settings import JournalSettings
+from msrpgw.limits import LimitSettings
 from msrpgw.manage.settings import ManageSettings
 from msrpgw.manage.sinks.settings import EventSettings, RecordSettings
 from msrpgw.msrp.settings import MsrpSettings
@@ -63,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     records: RecordSettings = RecordSettings()
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
+    limits: LimitSettings = LimitSettings()
     auth: AuthSettings = AuthSettings()
     dns: DnsSettings = DnsSettings()
     state: StateSettings = StateSettings()

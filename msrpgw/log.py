@@ -1,23 +1,29 @@
 """Where log lines go, and from which level on.
 
 ``twistd`` offers the places (standard output, a file, syslog) but no level, so its choice is
-made here again with a filter before it.  Imports nothing of msrpgw.
+made here again with a filter before it.  What peers say is made visible on the way, wherever it is
+logged: they must not write lines of their own, nor talk to the terminal.  Imports nothing
+of msrpgw.
 """
 
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from typing import IO, Any
 
 from twisted.logger import (
+    FileLogObserver,
     FilteringLogObserver,
     ILogObserver,
     InvalidLogLevelError,
     LegacyLogObserverWrapper,
+    LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
-    textFileLogObserver,
+    formatEventAsClassicLogText,
 )
 from twisted.python.logfile import LogFile
+from zope.interface import implementer
 
 
 class Threshold:
@@ -62,19 +68,57 @@ def observer_factory(
     return observer
 
 
+def visible(text: str, *, lines: bool = False) -> str:
+    """A text without anything that can't be seen: escaped, but for line ends if ``lines``."""
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
+
+
+def _cleaned(event: LogEvent) -> LogEvent:
+    """An event whose values are one line each; Twisted's own, a traceback among them, stay."""
+    return {
+        key: visible(value) if isinstance(value, str) and not key.startswith("log_") else value
+        for key, value in event.items()
+    }
+
+
+@implementer(ILogObserver)
+class _Cleaning:
+    """Hands on cleaned events."""
+
+    def __init__(self, observer: ILogObserver) -> None:
+        self._observer = observer
+
+    def __call__(self, event: LogEvent) -> None:
+        """One event."""
+        self._observer(_cleaned(event))
+
+
+def _text(event: LogEvent) -> str | None:
+    text = formatEventAsClassicLogText(_cleaned(event))
+    return visible(text, lines=True) if text is not None else None
+
+
+def _to_file(file: IO[Any] | LogFile) -> ILogObserver:
+    return FileLogObserver(file, _text)  # type: ignore[arg-type]  # a LogFile will do
+
+
 def _place(twistd: Mapping[str, object]) -> ILogObserver:
     if twistd.get("syslog"):
         from twisted.python.syslog import SyslogObserver  # not on every platform
 
         syslog = SyslogObserver(str(twistd.get("prefix")))
-        return LegacyLogObserverWrapper(syslog.emit)  # type: ignore[arg-type]  # a method will do
+        legacy = LegacyLogObserverWrapper(syslog.emit)  # type: ignore[arg-type]  # a method will do
+        return _Cleaning(legacy)
     path = str(twistd.get("logfile") or "")
     if twistd.get("nodaemon") and path in ("", "-"):
-        return textFileLogObserver(sys.stdout)
+        return _to_file(sys.stdout)
     if path == "-":
         raise SystemExit("msrpgw: a daemon can't log to standard output; see --logfile")
     file = LogFile.fromFullPath(path or "twistd.log")
     if signal.getsignal(signal.SIGUSR1) in (None, signal.SIG_DFL):
         # As twistd does: the log is rotated on SIGUSR1.
         signal.signal(signal.SIGUSR1, lambda number, frame: file.rotate())
-    return textFileLogObserver(file)
+    return _to_file(file)

@@ -22,7 +22,7 @@ from msrpgw.tls.contexts import Tls
 _log = Logger()
 
 #: tables that are read at the start alone: what listens, and where things are kept
-FIXED = frozenset({"sip", "msrp", "journal", "state", "manage", "dns"})
+FIXED = frozenset({"sip", "msrp", "journal", "limits", "state", "manage", "dns"})
 
 
 class ProgramControl:

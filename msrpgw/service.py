@@ -26,6 +26,7 @@ from msrpgw.config import load as load_config
 from msrpgw.dns.program import ProgramResolver
 from msrpgw.dns.resolver import Resolver
 from msrpgw.errors import JournalError, MsrpgwError
+from msrpgw.gateway.admission import Admission
 from msrpgw.gateway.events import EventHub, peer_down
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.operator import Operator
@@ -34,6 +35,7 @@ from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.sqlite import SqliteJournal
 from msrpgw.journal.store import FILE_NAME, Store
 from msrpgw.journal.worker import ThreadWorker
+from msrpgw.limits import Limits
 from msrpgw.log import Threshold
 from msrpgw.manage.management import Management
 from msrpgw.manage.sinks.records import Recorder
@@ -174,7 +176,9 @@ class GatewayService(Service):
         timers: Timers,
         notifier: Notifier,
         names: NamesSide,
+        admission: Admission | None = None,
     ) -> None:
+        self._admission = admission
         self._sip = sip
         self._msrp = msrp
         self._gateway = gateway
@@ -225,6 +229,8 @@ class GatewayService(Service):
                 "the journal is in memory only: messages answered 202 that still wait for their"
                 " receiver are lost when this process ends"
             )
+        if self._admission is not None:
+            self._admission.start()
         self._notifier.tell(READY=1, STATUS="taking requests")
         self._live()
 
@@ -270,6 +276,8 @@ class GatewayService(Service):
                 await stop()
             except Exception:
                 _log.failure("stopping the {room} side failed; going on", room=room)
+        if self._admission is not None:
+            self._admission.stop()
         if self._watchdog is not None:
             self._watchdog.cancel()
 
@@ -338,23 +346,38 @@ def make_service(
     clock = IReactorTime(reactor)
     timers = Timers(clock)
     trusted = TrustedSources(config.security)
+    limits = Limits(config.limits, trusted.listed)
     tls = make_tls(config)
     resolver = Resolver(clock, timers, random, config.dns)
     agent = UserAgent(
-        clock, timers, config.sip, random, allow_source=trusted, resolver=resolver, tls=tls
+        clock,
+        timers,
+        config.sip,
+        random,
+        allow_source=trusted,
+        resolver=resolver,
+        tls=tls,
+        limits=limits,
     )
     access = Access(config.security, trusted, random, timers.seconds)
     access.guard(agent, config.auth)
     texts = ("*/*" if each == "*" else each for each in config.policy.content_types)
     agent.accept_types = ["application/sdp", *texts]
     endpoint = Endpoint(
-        reactor, timers, random, config.msrp, allow_source=access.msrp_may_come, tls=tls
+        reactor,
+        timers,
+        random,
+        config.msrp,
+        allow_source=access.msrp_may_come,
+        tls=tls,
+        limits=limits,
     )
     hub = EventHub()
     agent.dead.on_dead = lambda target, reason: hub.raise_event(
         peer_down(target.uri, f"{reason}; next hop black-listed", 0)
     )
     journal = journal or make_journal(config, reactor, timers)
+    admission = Admission(agent, timers, limits, time.monotonic)
     gateway = Gateway(
         agent,
         endpoint,
@@ -367,6 +390,7 @@ def make_service(
         hub,
         random=random,
         now=time.time,
+        admission=admission,
     )
     gateway.teller.text = config.events.text
     recorder = Recorder(timers, time.time)
@@ -408,6 +432,7 @@ def make_service(
         agent,
         endpoint,
         sinks,
+        limits,
         now=time.time,
         seconds=time.monotonic,
         tls=tls,
@@ -425,4 +450,5 @@ def make_service(
         timers,
         notifier or Notifier({}),
         ProgramResolver(reactor, resolver),
+        admission,
     )

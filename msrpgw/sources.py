@@ -56,22 +56,24 @@ class TrustedSources:
     """
 
     def __init__(self, settings: SecuritySettings, cache_size: int = 4096) -> None:
-        self._verdict = functools.lru_cache(maxsize=cache_size)(self._decide)
+        self._listed = functools.lru_cache(maxsize=cache_size)(self._decide)
         self.configure(settings)
 
     def configure(self, settings: SecuritySettings) -> None:
         """Trust these from now on.  Raises ValueError, and goes on as before."""
         self._networks = tuple(map(parse_source, settings.trusted_sources))
         self._open = settings.open
-        self._verdict.cache_clear()
+        self._listed.cache_clear()
+
+    def listed(self, ip: str) -> bool:
+        """Whether ``ip`` is loopback or among the trusted ones, and not only let in by ``open``."""
+        return self._listed(ip)
 
     def __call__(self, ip: str) -> bool:
         """Whether ``ip``, the text that a socket gave, may talk to us."""
-        return self._verdict(ip)
+        return self._open or self._listed(ip)
 
     def _decide(self, ip: str) -> bool:
-        if self._open:
-            return True
         try:
             address = parse_address(ip)
         except ValueError:

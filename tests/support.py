@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from msrpgw.dns.resolver import Resolver
 from msrpgw.dns.servers import Upstream
 from msrpgw.dns.settings import DnsSettings
+from msrpgw.limits import Limits
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timers
@@ -106,6 +107,7 @@ def make_agent(
     allow_source: Callable[[str], bool] = lambda address: True,
     life: int = 1,
     tls: Tls | None = None,
+    limits: Limits | None = None,
     **settings: Any,
 ) -> UserAgent:
     """A user agent on the network, started: UDP and TCP unless ``listen`` says otherwise.
@@ -128,6 +130,7 @@ def make_agent(
         allow_source=allow_source,
         resolver=make_resolver(network, Timers(host)),
         tls=tls,
+        limits=limits,
     )
     agent.start()
     return agent

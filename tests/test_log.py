@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from io import StringIO
+from string import Formatter
 
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.syslog import SyslogObserver
@@ -11,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from msrpgw.log import Threshold, observer_factory
+from tests.test_docs import ROOT, log_formats
 
 
 class ObserverTests(SynchronousTestCase):
@@ -55,6 +57,38 @@ class ObserverTests(SynchronousTestCase):
         self.log(self.observer("error", nodaemon=0, logfile=path))
         with open(path, encoding="utf-8") as file:
             self.assertEqual(file.read().count("\n"), 2)
+
+    def test_hostile_values(self) -> None:
+        """Whatever a peer says, in whichever of our lines: one line, nothing invisible."""
+        hostile = "a\r\n2026-01-01 [forged#info] line\x1b[2J\x9b0m\x85\u2028\u202e\0\udcff\x7f"
+
+        formats = {each for path in (ROOT / "msrpgw").glob("**/*.py") for each in log_formats(path)}
+        self.assertGreater(len(formats), 30)
+        out = StringIO()
+        self.patch(sys, "stdout", out)
+        observer = self.observer("debug", nodaemon=1)
+        for format in formats:
+            names = {name.rstrip("!rs") for _, name, _, _ in Formatter().parse(format) if name}
+            event = dict.fromkeys(names, hostile)
+            Logger(observer=observer, namespace="test").emit(LogLevel.info, format, **event)
+        lines = out.getvalue().split("\n")
+        self.assertEqual(len(lines), len(formats) + 1)
+        for line in lines:
+            self.assertTrue(line.isprintable(), line)
+
+    def test_hostile_failure(self) -> None:
+        """An exception's text stays behind the line's indentation."""
+        out = StringIO()
+        self.patch(sys, "stdout", out)
+        log = Logger(observer=self.observer("info", nodaemon=1), namespace="test")
+        try:
+            raise ValueError("a\r\nforged\x1b[2J")
+        except ValueError:
+            log.failure("it failed")
+        first, *others = out.getvalue().rstrip("\n").split("\n")
+        self.assertIn("it failed", first)
+        self.assertTrue(all(line.startswith("\t") for line in others), others)
+        self.assertTrue(all(line.lstrip("\t").isprintable() for line in others), others)
 
     def test_file_is_rotated_on_a_signal(self) -> None:
         path = self.mktemp()

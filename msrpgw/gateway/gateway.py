@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from msrpgw.content.media import is_composing, is_imdn
 from msrpgw.errors import SipError
+from msrpgw.gateway.admission import Admission
 from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.delivery import Delivery
 from msrpgw.gateway.drain import Drain
@@ -77,8 +78,9 @@ class Gateway:
         *,
         random: Callable[[int], bytes],
         now: Callable[[], float],
+        admission: Admission | None = None,
     ) -> None:
-        """``now`` gives seconds since the epoch."""
+        """``now`` gives seconds since the epoch; ``admission`` None: default limits, for no one."""
         self.agent = agent
         self.endpoint = endpoint
         self.timers = timers
@@ -97,6 +99,7 @@ class Gateway:
         self.delivery = Delivery(timers, delivery, random, self.pages, self)
         self.notices = Notices(notice, timers, self.send_page)
         self.teller = Teller(hub, self.notices, timers, now)
+        self.admission = admission or Admission(agent, timers)
         self._closing: set[Leg] = set()  # hung up, the answer to BYE or CANCEL awaited
         self.drain: Drain | None = None  # when it is to stop
         self.closed = False  #: whether no new session is taken
@@ -119,8 +122,8 @@ class Gateway:
 
     def start(self) -> None:
         """Take requests from the SIP side."""
-        self.agent.on("MESSAGE", self.message_received)
-        self.agent.on("INVITE", self.invite_received)
+        self.agent.on("MESSAGE", self.admission.guard(self.message_received))
+        self.agent.on("INVITE", self.admission.guard(self.invite_received))
 
     def resume(self, contents: JournalContents) -> None:
         """Go on with what an earlier process left in the journal."""
@@ -301,8 +304,10 @@ class Gateway:
     def _admit(self) -> None:
         if self.drain is not None or self.closed:
             raise self._overloaded("The gateway is being stopped")
-        if len(self.sessions) >= self.settings.max_sessions:
-            raise self._overloaded("Too many sessions")
+        full = len(self.sessions) >= self.settings.max_sessions
+        problem = "Too many sessions" if full else self.admission.check()
+        if problem:
+            raise self._overloaded(problem)
 
     # From the MSRP side
 
@@ -363,6 +368,7 @@ class Gateway:
             safe=route.congestion_safe,
         )
         self.sessions[route.key] = session
+        self.admission.opened(session)
         # Those that waited for this user come before all others.
         self._hand_over(self.delivery.take(route.key), session)
         return session
@@ -371,6 +377,7 @@ class Gateway:
 
     def session_up(self, session: GatewaySession) -> None:
         """Messages flow for the first time."""
+        self.admission.came_up(session)
         self.teller.session_up(session)
 
     def dialog_changed(self, session: GatewaySession, leg: Leg) -> None:
@@ -383,6 +390,7 @@ class Gateway:
         self, session: GatewaySession, end: LegEnd, outcome: Outcome, items: list[PageItem]
     ) -> None:
         """A session is over."""
+        self.admission.ended(session)
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
         self._await_farewell(session.leg)

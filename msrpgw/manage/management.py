@@ -10,6 +10,7 @@ from msrpgw.errors import ConfigError
 from msrpgw.gateway.events import EVENTS, EventHub
 from msrpgw.gateway.operator import Operator
 from msrpgw.histogram import Histogram
+from msrpgw.limits import Limits
 from msrpgw.manage.commands import Commands, Program
 from msrpgw.manage.datagram import DatagramManagement
 from msrpgw.manage.fifo import FifoManagement
@@ -41,6 +42,7 @@ class Management:
         agent: UserAgent,
         endpoint: Endpoint,
         sinks: Sinks,
+        limits: Limits,
         *,
         now: Callable[[], float],
         seconds: Callable[[], float],
@@ -64,7 +66,7 @@ class Management:
         self._operator = operator
         self.lag = Lag(timers, seconds)
         self._numbers = Statistics(
-            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag, tls)
+            numbers(operator, agent, endpoint, self.subscribers, sinks, self.lag, limits, tls)
         )
         commands = Commands(
             operator, program, self._numbers, self.subscribers, hub, list(EVENTS), now=now
@@ -142,6 +144,7 @@ def numbers(
     subscribers: Subscribers,
     sinks: Sinks,
     lag: Lag,
+    limits: Limits,
     tls: Tls | None = None,
 ) -> dict[str, Number]:
     """All statistics by their names."""
@@ -157,6 +160,8 @@ def numbers(
         found[f"sip:{name}"] = Number("counter", partial(getattr, transactions, name))
     for name in type(endpoint.counters).__slots__:
         found[f"msrp:{name}"] = Number("counter", partial(getattr, endpoint.counters, name))
+    for name in type(limits.counters).__slots__:
+        found[f"limits:{name}"] = Number("counter", partial(getattr, limits.counters, name))
     resolver = agent.resolver
     for name in type(resolver.counters).__slots__:
         found[f"dns:{name}"] = Number("counter", partial(getattr, resolver.counters, name))

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from msrpgw.gateway.telling import SETUPS
 from msrpgw.histogram import Histogram
+from msrpgw.limits import LimitCounters
 from msrpgw.manage.statistics import Statistics
 from msrpgw.msrp.counters import MsrpCounters
 
@@ -107,6 +108,14 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
             "MSRP connections that were refused or cut off, by reason.",
         )
         for reason in MsrpCounters.__slots__
+    },
+    **{
+        f"limits:{reason}": (
+            "msrpgw_limited",
+            {"reason": reason},
+            "What was refused because of a limit of its own in [limits], by reason.",
+        )
+        for reason in LimitCounters.__slots__
     },
     "tls:certificate_seconds": (
         "msrpgw_tls_certificate_seconds",

@@ -14,8 +14,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from msrpgw.errors import FramingError
+from msrpgw.limits import Connections, Limits, Progress
 from msrpgw.msrp.counters import MsrpCounters
-from msrpgw.msrp.frame import FrameParser, Limits, Request, Response
+from msrpgw.msrp.frame import FrameParser, Request, Response
+from msrpgw.msrp.frame import Limits as FrameLimits
 from msrpgw.msrp.render import render_response
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.timers import Timer, Timers
@@ -58,6 +60,8 @@ class Owner(typing.Protocol):
     """Whoever made the connection."""
 
     counters: MsrpCounters
+    limits: Limits
+    peers: Connections  #: how many connections each address has
 
     def request_received(self, connection: "Connection", request: Request) -> None:
         """A request came."""
@@ -85,7 +89,7 @@ class Connection(Protocol):
         self._bind_timeout = settings.bind_timeout
         self._write_buffer = max(0, settings.write_buffer - TRANSPORT_BUFFER)
         self._parser = FrameParser(
-            Limits(max_header_size=settings.max_header_size, max_body=settings.max_size)
+            FrameLimits(max_header_size=settings.max_header_size, max_body=settings.max_size)
         )
         self._accepted = accepted
         self.trusted = trusted  #: whether its requests may be served; else they get 403
@@ -103,6 +107,8 @@ class Connection(Protocol):
         self._reading = True
         self._stall_timeout = settings.transaction_timeout
         self._stalled: Timer | None = None  # runs while the transport is full
+        self._progress = Progress(owner.limits)
+        self._slow: Timer | None = None  # runs while a frame is arriving
         self.closing = False  #: whether it is no good for anything new
         self._timer: Timer | None = None
         self.writable = False  #: whether new requests may be written; responses always may
@@ -116,6 +122,7 @@ class Connection(Protocol):
         transport.setTcpKeepAlive(True)  # an idle session may last for days
         transport.registerProducer(self, True)
         self.peer_host = str(getattr(transport.getPeer(), "host", ""))
+        self._owner.peers.enter(self.peer_host)
         self.writable = True
         self._no_session()
 
@@ -157,6 +164,12 @@ class Connection(Protocol):
             self._owner.counters.malformed += 1
             self.close()
             return
+        if self._parser.pending:
+            if frames or self._slow is None:
+                self._progress.began(self._timers.seconds())
+            self._progress.received(len(data))
+            if self._slow is None:
+                self._check_progress()
         for frame in frames:
             try:
                 if isinstance(frame, Request):
@@ -171,6 +184,16 @@ class Connection(Protocol):
             except Exception:
                 # One session's trouble must not take the connection from the others.
                 _log.failure("an MSRP frame of {peer} made trouble", peer=self.peer_host)
+
+    def _check_progress(self) -> None:
+        self._slow = None
+        if self._parser.pending and not self.closing:
+            left = self._progress.left(self._timers.seconds())
+            if left > 0:
+                self._slow = self._timers.call_later(left, self._check_progress)
+            else:
+                self.closing = True
+                self.transport.abortConnection()
 
     # Writing
 
@@ -282,6 +305,10 @@ class Connection(Protocol):
             self._timer.cancel()
             self._timer = None
         self._end_stall()
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+        self._owner.peers.leave(self.peer_host)
         self.transactions.clear()
         self._turns.clear()
         self._waiting.clear()

@@ -15,6 +15,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from msrpgw.errors import MsrpSyntaxError
+from msrpgw.limits import Limits
 from msrpgw.msrp.chunks import Budget
 from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.counters import MsrpCounters
@@ -62,8 +63,11 @@ class Endpoint:
         *,
         allow_source: Callable[[str], bool],
         tls: Tls | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        """``tls``: needed if ``settings`` have ``listen_tls``."""
+        """``tls``: needed for ``listen_tls``; ``limits`` None: nobody is limited."""
+        self.limits = limits or Limits()
+        self.peers = self.limits.connections()  #: how many connections each address has
         self._reactor = reactor
         self._allow_source = allow_source
         self._port: IListeningPort | None = None
@@ -115,7 +119,7 @@ class Endpoint:
     def build_connection(self, addr: IAddress | None, *, accepted: bool) -> Connection | None:
         """Make the protocol of a connection; None when there are as many as there may be."""
         host = str(getattr(addr, "host", ""))
-        if not self.has_room(host):
+        if not self.has_room(host) or (accepted and self.peers.full(host)):
             return None
         trusted = not accepted or self.may_speak(host)
         connection = Connection(

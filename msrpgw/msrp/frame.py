@@ -179,7 +179,7 @@ class FrameParser:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._buffer = bytearray()
+        self.pending = bytearray()  #: of a frame whose rest has not come
         self._lost = ""  # why nothing can be read any more
         self._reset()
 
@@ -201,7 +201,7 @@ class FrameParser:
         if self._lost:
             raise FramingError(self._lost)
         frames: list[Frame] = []
-        buffer = self._buffer
+        buffer = self.pending
         work: bytes | bytearray
         if buffer:
             buffer += data
@@ -384,10 +384,10 @@ def _parse(start_line: str, head: bytes, body: bytes | None, flag: str) -> Frame
         elif not _IDENT.match(transaction_id):
             problem = "Malformed transaction id"
     if problem:
-        answerable = request.from_path_text and request.to_path_text
-        if rest == "REPORT" or request.failure_report == "no" or not answerable:
-            return None
-        return Malformed(request, problem)
+        echoed = (transaction_id, request.from_path_text, request.to_path_text)
+        answerable = all(each.strip() and not CONTROL.search(each) for each in echoed)
+        silent = rest == "REPORT" or request.failure_report == "no"
+        return None if silent or not answerable else Malformed(request, problem)
     request.body = body
     request.continuation = flag
     return request

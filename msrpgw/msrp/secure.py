@@ -206,7 +206,7 @@ class SecureSide:
 
     def _open(self, address: IAddress | None) -> Admit | None:
         host = str(getattr(address, "host", ""))
-        if not self._owner.has_room(host):
+        if not self._owner.has_room(host) or self._owner.peers.full(host):
             return None
         return partial(self._make, host, True)
 

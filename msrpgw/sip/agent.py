@@ -19,6 +19,7 @@ from msrpgw.complaints import Complaints
 from msrpgw.dns.resolver import Resolver
 from msrpgw.dns.settings import DnsSettings
 from msrpgw.errors import RenderError, SipError
+from msrpgw.limits import Limits
 from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
@@ -88,12 +89,12 @@ class UserAgent:
         allow_source: Callable[[str], bool],
         resolver: Resolver | None = None,
         tls: Tls | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """``random`` gives that many unpredictable bytes; ``allow_source`` judges IP addresses.
 
         ``resolver`` is its owner's to close; without one the agent has its own.  ``tls``: needed
-        if ``settings`` listen on TLS.
-
+        if ``settings`` listen on TLS.  ``limits`` None: nobody is limited.
         Raises ConfigError when ``outbound_proxy`` is no ``sip:`` URI.
         """
         self.settings = settings
@@ -113,6 +114,7 @@ class UserAgent:
             counters=self.counters,
             on_undeliverable=self._undeliverable,
             tls=tls,
+            limits=limits,
         )
         self.resolver = resolver or Resolver(reactor, timers, random, DnsSettings())
         self._owns_resolver = resolver is None
@@ -398,6 +400,7 @@ class UserAgent:
             if owner is None:
                 self.respond(transaction, 481)
             else:
+                transaction.source.prove()
                 owner.request_received(transaction)
             return
         receiver = self._receivers.get(method)
@@ -432,17 +435,15 @@ class UserAgent:
         if "Require" in request.headers:
             unknown = [tag for tag in request.require if tag not in self.extensions]
             if unknown:
-                raise SipError(
-                    "Bad Extension", status=420, headers=(("Unsupported", ", ".join(unknown)),)
-                )
+                lacking = (("Unsupported", ", ".join(unknown)),)
+                raise SipError("Bad Extension", status=420, headers=lacking)
 
     def _remove_own_route(self, request: Request) -> None:
         """Clients that have us as outbound proxy say so in a Route (§16.4)."""
         first = request.routes[0].uri
         if not isinstance(first, SipUri) or not self.transports.is_local(first):
             return
-        line = request.headers.get_all("Route")[0]
-        rest = split_list(line)[1:]
+        rest = split_list(request.headers.get_all("Route")[0])[1:]
         if rest:
             request.headers.replace_first("Route", ", ".join(rest))
         else:
@@ -466,6 +467,7 @@ class UserAgent:
         """An ACK of a 2xx goes to its dialog; without one it is of no use."""
         owner = self._dialogs.get(DialogId.of_request(request))
         if owner is not None:
+            source.prove()  # it has seen our To tag
             owner.ack_received(request)
 
     def merged_request_received(self, request: Request, source: ReplyPath) -> None:
@@ -474,9 +476,9 @@ class UserAgent:
         self._answer_statelessly(request, source, 482, "Merged Request")
 
     def overloaded(self, request: Request, source: ReplyPath) -> None:
-        """There is no room for another transaction."""
+        """There is no room for another transaction, or no time for another call."""
         self.counters.overloaded += 1
-        self._complaints.add("SIP request refused: too many transactions,", source.host, "503")
+        self._complaints.add("SIP request refused for lack of room", source.host, "503")
         self._answer_statelessly(request, source, 503, None, _RETRY_AFTER)
 
     def stray_response_received(self, response: Response, source: ReplyPath) -> None:

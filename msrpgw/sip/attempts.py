@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msrpgw.sip.client_transaction import ClientTransaction, SendFailure
 from msrpgw.sip.message import Response
-from msrpgw.sip.stream import Target
+from msrpgw.sip.sending import Target
 from msrpgw.sip.transport import Sending, Transports
 
 

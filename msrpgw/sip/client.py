@@ -27,8 +27,8 @@ from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.probe import Prober
+from msrpgw.sip.sending import Target
 from msrpgw.sip.settings import SipSettings
-from msrpgw.sip.stream import Target
 from msrpgw.sip.transaction import Transactions
 from msrpgw.sip.transport import Sending, Transports
 from msrpgw.timers import Timer, Timers

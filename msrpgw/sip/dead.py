@@ -6,7 +6,7 @@ Pure: time comes from the timers handed in.
 from collections.abc import Callable
 from typing import Any
 
-from msrpgw.sip.stream import Target
+from msrpgw.sip.sending import Target
 from msrpgw.timers import Timers
 
 #: most targets remembered

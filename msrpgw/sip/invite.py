@@ -335,7 +335,11 @@ class InviteUsage:
 
     def invite_not_acknowledged(self, invite: ServerInvite) -> None:
         """No ACK came in time: the call must end (§13.3.1.4)."""
-        if self.state is UsageState.CLOSING:
+        if not invite.proven:
+            # The address may be a victim's, which our BYE and its copies would be sent to.
+            self._farewell = self._farewell or self._ended("No ACK came for our 2xx")
+            self._finish()
+        elif self.state is UsageState.CLOSING:
             self._bye(self._farewell)
         else:
             self._give_up("No ACK came for our 2xx")

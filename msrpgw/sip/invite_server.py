@@ -149,6 +149,11 @@ class ServerInvite:
         self.stop()
         self._owner.invite_not_acknowledged(self)
 
+    @property
+    def proven(self) -> bool:
+        """Whether the caller's address is known to be its own."""
+        return self._transaction.source.proven
+
     def _dialog_headers(self) -> list[tuple[str, str]]:
         """What a response that makes a dialog, or refreshes its target, must carry (§12.1.1)."""
         routes = self.request.headers.get_all("Record-Route")

@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from msrpgw.dns.records import Kind, Naptr, Srv
 from msrpgw.dns.resolver import KnownAddresses, Resolver
 from msrpgw.sip.plan import MAX_TARGETS, Choice, Plan, by_priority, single_plan
+from msrpgw.sip.sending import Target
 from msrpgw.sip.settings import SipSettings
-from msrpgw.sip.stream import Target
 from msrpgw.sip.uri import SipUri, Uri
 from msrpgw.timers import Timers
 

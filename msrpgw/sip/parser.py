@@ -83,6 +83,11 @@ class StreamParser:
         self._half = False  # a CRLF between messages, maybe the first of a Ping
         self._broken = False
 
+    @property
+    def pending(self) -> bool:
+        """Whether a part of something has come whose rest has not."""
+        return bool(self._buffer) or self._message is not None or self._skip > 0
+
     def feed(self, data: bytes) -> "list[Request | Response | Malformed | Ping | Pong]":
         """Take bytes as the socket gave them; any split is allowed.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from msrpgw.dns.records import Srv
-from msrpgw.sip.stream import Target
+from msrpgw.sip.sending import Target
 
 #: most targets that are tried for one request
 MAX_TARGETS = 16

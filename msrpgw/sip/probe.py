@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Request, Response
-from msrpgw.sip.stream import Target
+from msrpgw.sip.sending import Target
 
 
 class ProbingAgent(Protocol):

@@ -15,8 +15,8 @@ from msrpgw.errors import ConfigError, SipError
 from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.locate import Locator, OnTargets
 from msrpgw.sip.message import Request
+from msrpgw.sip.sending import Target
 from msrpgw.sip.settings import SipSettings
-from msrpgw.sip.stream import Target
 from msrpgw.sip.uri import SipUri, Uri, is_secure, parse_uri
 from msrpgw.timers import Timers
 

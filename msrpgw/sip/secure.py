@@ -12,11 +12,13 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.python.failure import Failure
 
+from msrpgw.limits import Connections, Limits
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.fields import Via
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
+from msrpgw.sip.sending import Target
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import (
     CLOSING_TIME,
@@ -26,7 +28,6 @@ from msrpgw.sip.stream import (
     OnMessage,
     Streams,
     StreamSource,
-    Target,
     explain_refusal,
 )
 from msrpgw.timers import Timer, Timers
@@ -135,9 +136,11 @@ class SecureStreams(Streams):
         settings: SipSettings,
         counters: SipCounters,
         on_message: OnMessage,
+        limits: Limits,
+        peers: Connections,
         tls: Tls,
     ) -> None:
-        super().__init__(reactor, timers, settings, counters, on_message)
+        super().__init__(reactor, timers, settings, counters, on_message, limits, peers)
         self._handshakes = Handshakes(tls, reactor, timers, counters, self.check_closed)
         self.accepting = self._handshakes.accepting("SIP server", self._open_accepted)
 
@@ -147,8 +150,7 @@ class SecureStreams(Streams):
         return len(self._handshakes)
 
     def _open_accepted(self, address: IAddress | None) -> Admit | None:
-        if self.full:
-            self.counters.refused_connections += 1
+        if not self.may_connect(address):
             return None
         return lambda evidence: SecureConnection(self, evidence, None)
 

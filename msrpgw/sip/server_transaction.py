@@ -45,6 +45,13 @@ class ReplyPath(Protocol):
     def send_response(self, data: bytes, via: Via) -> None:
         """Send a response to the request whose topmost Via is ``via``."""
 
+    @property
+    def proven(self) -> bool:
+        """Whether the sender has shown that the address is its own, or is trusted."""
+
+    def prove(self) -> None:
+        """It answered with what only who gets our responses can know."""
+
 
 class Timing:
     """The constants of RFC 3261 table 4, in seconds, and the clock they run on."""

@@ -5,7 +5,6 @@ May import the codec of this room and Twisted; knows nothing of transactions.
 
 import errno
 from collections.abc import Callable
-from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
@@ -28,11 +27,14 @@ from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory, co
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from msrpgw.limits import Connections, Progress
+from msrpgw.limits import Limits as AllLimits
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.fields import Via
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, Malformed, Ping, Pong, StreamParser
+from msrpgw.sip.sending import OnFailure, Sending, Target
 from msrpgw.sip.server_transaction import ReplyPath
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timer, Timers
@@ -51,61 +53,6 @@ _REFUSALS = frozenset(
 Key = tuple[str, int, str]
 
 OnMessage = Callable[[Request | Response | Malformed, ReplyPath], None]
-OnFailure = Callable[[SendFailure], None]
-
-
-class Target(NamedTuple):
-    """Where a request goes."""
-
-    transport: str  #: ``UDP``, ``TCP`` or ``TLS``
-    host: str  #: IP address, without brackets
-    port: int
-    #: to be tried only when the target before it refused the connection (§18.1.1)
-    fallback: bool = False
-    #: TLS: host of the URI, which the certificate must cover (RFC 5922 §7.3); else empty
-    name: str = ""
-    #: value of the Route that goes with it: the proxy that it belongs to; empty: none
-    route: str = ""
-
-    @property
-    def uri(self) -> str:
-        """The target as a URI."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"sip:{host}:{self.port};transport={self.transport.lower()}"
-
-
-class Sending:
-    """A message on its way over a connection.
-
-    Until ``done`` a request is told of the loss of the connection, and with it of its response.
-    """
-
-    __slots__ = ("_connection", "data", "dropped", "fresh", "on_failure", "target")
-
-    def __init__(self, data: bytes, target: Target, on_failure: OnFailure | None) -> None:
-        self.data = data
-        self.target = target
-        self.on_failure = on_failure  #: None: no response is expected, nobody is told
-        self.dropped = False  #: done before there was a connection: not to be sent any more
-        self.fresh = False  #: the connection was made for it: a loss is no accident of reuse
-        self._connection: Connection | None = None
-
-    def sent_over(self, connection: "Connection | None") -> None:
-        """Remember which connection has it; None: it waits for one."""
-        self._connection = connection
-
-    def done(self) -> None:
-        """A response came, or none is wanted any more."""
-        if self._connection is not None:
-            self._connection.sendings.pop(self, None)
-            self._connection = None
-        else:
-            self.dropped = True
-
-    def fail(self, failure: SendFailure) -> None:
-        """Tell whoever waits for the response."""
-        if self.on_failure is not None and not self.dropped:
-            self.on_failure(failure)
 
 
 class StreamSource:
@@ -115,6 +62,7 @@ class StreamSource:
 
     transport = "TCP"
     reliable = True
+    proven = True
 
     @property
     def names(self) -> frozenset[str]:
@@ -133,6 +81,9 @@ class StreamSource:
     def send_response(self, data: bytes, via: Via) -> None:
         """Send over the same connection; when it is gone, over one to the Via (§18.2.2)."""
         self.connection.send_response(data, via)
+
+    def prove(self) -> None:
+        """Nothing to prove: the handshake of TCP did."""
 
 
 class _Transport(ITCPTransport, IConsumer):
@@ -158,6 +109,8 @@ class Connection(Protocol):
         self._backlog = 0  # bytes written since it is
         self._heard = 0.0  # when the peer last sent something
         self._idle: Timer | None = None
+        self._progress = Progress(pool.all_limits)
+        self._slow: Timer | None = None  # runs while a message is arriving
         self.alive = False
         self.loss = "TCP connection lost"  #: what those hear who wait when it is gone
         self.stuck = False  #: broken off because the peer does not read
@@ -189,7 +142,14 @@ class Connection(Protocol):
             return
         pool = self._pool
         self._heard = pool.timers.seconds()
-        for message in self._parser.feed(data):
+        found = self._parser.feed(data)
+        if self._parser.pending:
+            if found or self._slow is None:
+                self._progress.began(self._heard)
+            self._progress.received(len(data))
+            if self._slow is None:
+                self._check_progress()
+        for message in found:
             if isinstance(message, Ping):
                 self.write(b"\r\n")
             elif not isinstance(message, Pong):
@@ -203,6 +163,8 @@ class Connection(Protocol):
         self.alive = False
         if self._idle is not None:
             self._idle.cancel()
+        if self._slow is not None:
+            self._slow.cancel()
         self._pool.connection_lost(self)
 
     def send(self, sending: Sending) -> None:
@@ -267,6 +229,16 @@ class Connection(Protocol):
     def _watch(self, delay: float) -> None:
         self._idle = self._pool.timers.call_later(delay, self._check_idle)
 
+    def _check_progress(self) -> None:
+        self._slow = None
+        if self._parser.pending and not self._closing:
+            timers = self._pool.timers
+            left = self._progress.left(timers.seconds())
+            if left > 0:
+                self._slow = timers.call_later(left, self._check_progress)
+            else:
+                self.abort()
+
     def _check_idle(self) -> None:
         left = self._heard + self._pool.settings.idle_timeout - self._pool.timers.seconds()
         if left > 0:
@@ -285,8 +257,7 @@ class _Accepting(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
         """A connection, unless there are too many."""
-        if self._pool.full:
-            self._pool.counters.refused_connections += 1
+        if not self._pool.may_connect(addr):
             return None
         return Connection(self._pool)
 
@@ -331,12 +302,17 @@ class Streams:
         settings: SipSettings,
         counters: SipCounters,
         on_message: OnMessage,
+        limits: AllLimits,
+        peers: Connections,
     ) -> None:
+        """``peers`` counts the connections of each address."""
         self._reactor = IReactorTCP(reactor)
         self._on_message = on_message
         self.timers = timers
         self.settings = settings
         self.counters = counters
+        self.all_limits = limits
+        self._peers = peers
         self.limits = Limits(
             settings.max_message_size, settings.max_headers, settings.max_line_length
         )
@@ -355,6 +331,13 @@ class Streams:
             or len(self._open) + len(self._connecting) + self.opening
             >= self.settings.max_connections
         )
+
+    def may_connect(self, address: IAddress | None) -> bool:
+        """Whether a peer may open a connection; counted if not."""
+        if self.full:
+            self.counters.refused_connections += 1
+            return False
+        return not self._peers.full(plain_address(str(getattr(address, "host", ""))))
 
     @property
     def opening(self) -> int:
@@ -443,6 +426,7 @@ class Streams:
     def connection_made(self, connection: Connection) -> None:
         """A connection can be used; what waited for it goes out."""
         self._open[connection] = None
+        self._peers.enter(connection.address[0])
         for key in connection.keys:
             self.use(key, connection)
 
@@ -465,7 +449,8 @@ class Streams:
     def connection_lost(self, connection: Connection) -> None:
         """A connection is gone, and with it what its peer did not answer."""
         self.forget(connection)
-        self._open.pop(connection, None)
+        if self._open.pop(connection, connection) is None:
+            self._peers.leave(connection.address[0])
         sendings, connection.sendings = connection.sendings, {}
         for sending in sendings:
             if sending.fresh or connection.stuck or self._closed is not None:

@@ -102,6 +102,7 @@ class Transactions:
         self.timing = timing = Timing(timers, settings)
         self._limit = settings.max_transactions
         self._listener = listener
+        self.refuse_calls = False  #: whether new INVITEs get 503, by the listener's ``overloaded``
         # Keys are strings, since tuples are the garbage collector's business.
         self._servers: dict[str, ServerTransaction | _Answered] = {}
         self._merge_keys: dict[str, None] = {}
@@ -188,6 +189,9 @@ class Transactions:
                 return
         if len(self._servers) + len(self._clients) >= self._limit and len(self) >= self._limit:
             self._listener.overloaded(request, source)
+            return
+        if self.refuse_calls and method == "INVITE" and merge_key is not None:
+            self._listener.overloaded(request, source)  # RFC 6357: early, and without a state
             return
         transaction: ServerTransaction
         if method == "INVITE":

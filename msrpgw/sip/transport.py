@@ -15,21 +15,20 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 
+from msrpgw.limits import Limits as AllLimits
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.fields import Via
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, Malformed, Ping, Pong, parse_datagram
 from msrpgw.sip.secure import SecureStreams
+from msrpgw.sip.sending import OnFailure, Sending, Target
 from msrpgw.sip.server_transaction import ReplyPath
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import (
-    OnFailure,
     OnMessage,
-    Sending,
     Streams,
     StreamSource,
-    Target,
     plain_address,
 )
 from msrpgw.sip.udp import listen_udp, local_address
@@ -48,7 +47,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 class DatagramSource:
     """Whom a datagram came from."""
 
-    __slots__ = ("_address", "_socket", "host", "port")
+    __slots__ = ("_address", "_socket", "allowance", "host", "port")
 
     transport = "UDP"
     reliable = False
@@ -59,6 +58,17 @@ class DatagramSource:
         self._address = address  # as the socket gave it
         self.host = plain_address(address[0])
         self.port = address[1]
+        #: bytes that it may get; None: as many as there are.  Its address may be a victim's
+        self.allowance: int | None = None if socket.limits.trusted(self.host) else 0
+
+    @property
+    def proven(self) -> bool:
+        """Whether the address is known to be the sender's own."""
+        return self.allowance is None
+
+    def prove(self) -> None:
+        """It gets what we send: the address is its own."""
+        self.allowance = None
 
     @property
     def local_host(self) -> str:
@@ -75,6 +85,11 @@ class DatagramSource:
 
         ``maddr`` is followed only where it is an address.
         """
+        if self.allowance is not None:
+            if len(data) > self.allowance:
+                self._socket.limits.counters.amplification += 1
+                return
+            self.allowance -= len(data)
         for name, value in via.parameters:
             if name == "rport" and value:
                 self._socket.write(data, self._address)
@@ -117,9 +132,11 @@ class _Datagrams(DatagramProtocol):
 
     noisy = False
 
-    def __init__(self, owner: "Transports", limits: Limits) -> None:
+    def __init__(self, owner: "Transports", sizes: Limits, limits: AllLimits) -> None:
         self._owner = owner
-        self._limits = limits
+        self._limits = sizes
+        self.limits = limits
+        self._amplification = limits.settings.amplification
         self._sources: dict[tuple[str, int], DatagramSource] = {}
         self.listener = Listener("UDP", "", 0)
 
@@ -133,6 +150,8 @@ class _Datagrams(DatagramProtocol):
             if len(self._sources) >= _REMEMBERED:
                 self._sources.clear()
             source = self._sources[addr] = DatagramSource(self, addr)
+        if source.allowance is not None:
+            source.allowance += self._amplification * len(datagram)
         self._owner.message_received(message, source)
 
     def write(self, data: bytes, address: tuple[str, int]) -> str:
@@ -161,6 +180,7 @@ class Transports:
         on_undeliverable: Callable[[bytes, str], None] = lambda data, reason: None,
         local_address: Callable[[str], str] = local_address,
         tls: Tls | None = None,
+        limits: AllLimits | None = None,
     ) -> None:
         """``tls``: None if nothing of ``settings`` asks for TLS."""
         self._reactor = reactor
@@ -170,11 +190,15 @@ class Transports:
         self._counters = counters or SipCounters()
         self._on_undeliverable = on_undeliverable
         self._local_address = local_address
-        self._streams = Streams(reactor, timers, settings, self._counters, self.message_received)
+        self._limits = limits = limits or AllLimits()
+        peers = limits.connections()
+        self._streams = Streams(
+            reactor, timers, settings, self._counters, self.message_received, limits, peers
+        )
         self._secure: SecureStreams | None = None
         if tls is not None:
             self._secure = SecureStreams(
-                reactor, timers, settings, self._counters, self.message_received, tls
+                reactor, timers, settings, self._counters, self.message_received, limits, peers, tls
             )
         self._ports: list[IListeningPort] = []
         self._listeners: list[Listener] = []
@@ -195,7 +219,7 @@ class Transports:
 
     def _listen(self, transport: str, host: str, port: int) -> None:
         if transport == "UDP":
-            socket = _Datagrams(self, self._streams.limits)
+            socket = _Datagrams(self, self._streams.limits, self._limits)
             made = listen_udp(self._reactor, port, host, socket, self._undeliverable)
             self._datagrams.append(socket)
         else:

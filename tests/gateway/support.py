@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.gateway.admission import Admission
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.gateway import Gateway
 from msrpgw.gateway.policy import TemplatePolicy
@@ -17,6 +18,7 @@ from msrpgw.gateway.settings import (
 from msrpgw.interfaces import IJournal
 from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.settings import JournalSettings
+from msrpgw.limits import Limits
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.sip.agent import UserAgent
@@ -61,6 +63,7 @@ class Town:
         journal: IJournal | None = None,
         sip: dict[str, Any] | None = None,
         msrp: dict[str, Any] | None = None,
+        limits: Limits | None = None,
         network: Network | None = None,
         host: str = GATEWAY,
         **settings: Any,
@@ -82,13 +85,16 @@ class Town:
         self._delivery = delivery or DeliverySettings(message_ttl=0)
         self._notice = notice or NoticeSettings()
         self._policy = policy or PolicySettings()
+        self._limits = limits or Limits()
         self._lives = 0
         self.live()
 
     def live(self) -> None:
         """Start a gateway process: the first, or the next with what the journal has."""
         self._lives += 1
-        self.agent = make_agent(self.network, self.host, 5060, life=self._lives, **self._sip)
+        self.agent = make_agent(
+            self.network, self.host, 5060, life=self._lives, limits=self._limits, **self._sip
+        )
         self.endpoint = self._endpoint(self.host, 2855, life=self._lives, **self._msrp)
         self.hub = EventHub()
         self.hub.add(self.sink)
@@ -104,6 +110,7 @@ class Town:
             self.hub,
             random=CountingRandom(f"gateway {self.host} {self._lives}"),
             now=lambda: EPOCH + self.clock.seconds(),
+            admission=Admission(self.agent, self.agent.timers, self._limits, self.clock.seconds),
         )
         self.gateway.use_key(b"k" * 32)
         self.gateway.start()

@@ -212,7 +212,8 @@ class LossesTests(MeetingTestCase):
             ).encode()
             for start in range(0, len(whole), size):
                 self.bob.connections[-1].write(whole[start : start + size])
-                self.town.run()
+                self.town.run(0.02)
+            self.town.run()
             self.assertEqual(self.alice.texts()[-1], "hello")
         self.assertEqual(self.bob.statuses(), [200, 200])
 

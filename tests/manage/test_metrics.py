@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.gateway.operator import Operator
 from msrpgw.histogram import Histogram
+from msrpgw.limits import Limits
 from msrpgw.manage.lag import Lag
 from msrpgw.manage.management import numbers
 from msrpgw.manage.metrics import GAUGES, METRICS, exposition
@@ -28,7 +29,9 @@ class MetricsTests(KeepingTestCase):
         sinks = make_sinks(town.hub, Timers(town.clock))
         lag = Lag(Timers(town.clock), town.clock.seconds)
         operator = Operator(town.gateway)
-        return Statistics(numbers(operator, town.agent, town.endpoint, subscribers, sinks, lag))
+        return Statistics(
+            numbers(operator, town.agent, town.endpoint, subscribers, sinks, lag, Limits())
+        )
 
     def histograms(self) -> dict[str, Histogram]:
         """Its histograms."""

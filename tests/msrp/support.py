@@ -9,6 +9,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from msrpgw.limits import Limits as AllLimits
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.frame import FrameParser, Limits, Malformed, Request, Response
 from msrpgw.msrp.session import Incoming, Report, SendResult, Session
@@ -226,7 +227,7 @@ class Listener:
 class Rig:
     """One endpoint that listens, and what a test needs around it."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, limits: AllLimits | None = None, **settings: object) -> None:
         settings.setdefault("my_uri", "msrp://127.0.0.1:2855")
         self.clock = MemoryReactorClock()
         self.timers = Timers(self.clock)
@@ -238,6 +239,7 @@ class Rig:
             lambda count: next(octets)[:count],
             MsrpSettings(**settings),  # type: ignore[arg-type]
             allow_source=lambda host: host not in self.forbidden,
+            limits=limits,
         )
         self.endpoint.listen()
 

@@ -185,7 +185,7 @@ class FramingTests(SynchronousTestCase):
             for at in range(0, len(data), size):
                 found += parser.feed(data[at : at + size])
                 if size < 1000:
-                    self.assertLess(len(parser._buffer), 3000)
+                    self.assertLess(len(parser.pending), 3000)
             first, second = found
             assert isinstance(first, Request) and isinstance(second, Request)
             self.assertTrue(first.truncated)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from msrpgw.dns.records import Srv
 from msrpgw.sip.dead import DeadTargets
 from msrpgw.sip.plan import Choice, by_priority, shuffle
-from msrpgw.sip.stream import Target
+from msrpgw.sip.sending import Target
 from msrpgw.timers import Timers
 from tests.support import CountingRandom
 

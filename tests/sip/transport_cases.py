@@ -4,6 +4,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.limits import Limits
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.message import Request, Response
@@ -69,6 +70,7 @@ class TransportTestCase(SynchronousTestCase):
         self.got: list[tuple[Request | Response | Malformed, ReplyPath]] = []
         self.failures: list[SendFailure] = []
         self.counters = SipCounters()
+        self.limits = Limits()
         self.peers = PeerFactory()
 
     def start(self, *listen: str, **settings: object) -> Transports:
@@ -81,6 +83,7 @@ class TransportTestCase(SynchronousTestCase):
             SipSettings(listen=listen or (f"udp:{US}:5060", f"tcp:{US}:5060"), **settings),
             lambda message, source: self.got.append((message, source)),
             counters=self.counters,
+            limits=self.limits,
             local_address=lambda towards: "2001:db8::7" if ":" in towards else "192.0.2.7",
         )
         made.start()

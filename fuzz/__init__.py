@@ -1,0 +1,1 @@
+"""Hostile bytes for both wires: ``make fuzz`` for the codecs, ``make fuzz-live`` for a gateway."""

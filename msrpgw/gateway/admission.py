@@ -1,0 +1,173 @@
+"""Who may ask for what, how often: stands between the agent and the gateway.
+
+    agent ─► Admission: rates ─► Gateway ─► Admission: sessions of the user and the source, overload
+
+``[limits]`` has the numbers.  Imports limits, overload, timers and sip.
+"""
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from msrpgw.errors import SipError
+from msrpgw.limits import Buckets, Limits, Shares
+from msrpgw.overload import INTERVAL, Overload
+from msrpgw.sip.agent import UserAgent
+from msrpgw.sip.transaction import ServerTransaction
+from msrpgw.timers import Timer, Timers
+
+_log = Logger()
+
+
+class Admission:
+    """Refuses what is too much.  Owned by the gateway.
+
+    A session that somebody asked for is counted from ``opened`` to ``ended``, and as half open
+    until ``came_up``.
+    """
+
+    def __init__(
+        self,
+        agent: UserAgent,
+        timers: Timers,
+        limits: Limits | None = None,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        """``limits`` None: nobody is limited.  ``seconds``: a clock that goes on while the reactor
+        is busy; default: that of the timers.
+        """
+        limits = limits or Limits()
+        settings = limits.settings
+        self._agent = agent
+        self._timers = timers
+        self._limits = limits
+        self._seconds = seconds or timers.seconds
+        self._users = Buckets(settings.user_rate, settings.user_burst, settings.remembered)
+        self._sources = Buckets(settings.source_rate, settings.source_burst, settings.remembered)
+        self._user_sessions = Shares(settings.user_sessions)
+        self._source_sessions = Shares(settings.source_sessions)
+        self._source_half_open = Shares(settings.source_half_open)
+        self._owners: dict[object, tuple[str, str]] = {}  # session -> user, source
+        self._half_open: set[object] = set()
+        self._asking = ("", "")  # user and source of the request that is being looked at
+        self._retry_after = (("Retry-After", str(settings.retry_after)),)
+        self._timer: Timer | None = None
+        self._due = 0.0
+        self.overload = Overload(settings.overload_delay)
+
+    # Requests
+
+    def guard(
+        self, received: Callable[[ServerTransaction], None]
+    ) -> Callable[[ServerTransaction], None]:
+        """What receives requests in place of ``received``, and hands it those that may pass.
+
+        Raises SipError 480 for a user or a source that sends too many MESSAGEs.
+        """
+
+        def guarded(transaction: ServerTransaction) -> None:
+            host = transaction.source.host
+            if self._limits.exempt(host):
+                received(transaction)
+                return
+            user = transaction.request.from_.uri_text
+            if transaction.request.method == "MESSAGE":
+                self._check_rates(user, host)
+            self._asking = (user, host)
+            try:
+                received(transaction)
+            finally:
+                self._asking = ("", "")
+
+        return guarded
+
+    def _check_rates(self, user: str, host: str) -> None:
+        now = self._timers.seconds()
+        counters = self._limits.counters
+        if not self._sources.take(host, now):
+            counters.source_rate += 1
+            raise self._refusal("Too many messages from this address")
+        if not self._users.take(user, now):
+            counters.user_rate += 1
+            raise self._refusal("Too many messages from this user")
+
+    def _refusal(self, reason: str) -> SipError:
+        return SipError(reason, status=480, headers=self._retry_after)
+
+    # Sessions
+
+    def check(self) -> str:
+        """Whether there may be another session for who is asking.
+
+        Returns why there may be none for anybody, empty if there may be.
+        Raises SipError 480 for a user or a source that has all it may have.
+        """
+        counters = self._limits.counters
+        if self.overload.active:
+            counters.overload += 1
+            return "The gateway is overloaded"
+        if len(self._half_open) >= self._limits.settings.half_open:
+            counters.half_open += 1
+            return "Too many sessions are being set up"
+        user, host = self._asking
+        if not host:
+            return ""
+        if self._source_half_open.full(host):
+            counters.source_half_open += 1
+            raise self._refusal("Too many sessions of this address are being set up")
+        if self._source_sessions.full(host):
+            counters.source_sessions += 1
+            raise self._refusal("Too many sessions of this address")
+        if self._user_sessions.full(user):
+            counters.user_sessions += 1
+            raise self._refusal("Too many sessions of this user")
+        return ""
+
+    def opened(self, session: object) -> None:
+        """A session is being set up."""
+        self._half_open.add(session)
+        user, host = self._asking
+        if host:
+            self._owners[session] = (user, host)
+            self._user_sessions.enter(user)
+            self._source_sessions.enter(host)
+            self._source_half_open.enter(host)
+
+    def came_up(self, session: object) -> None:
+        """A session is up: messages flow."""
+        if session in self._half_open:
+            self._half_open.discard(session)
+            owner = self._owners.get(session)
+            if owner is not None:
+                self._source_half_open.leave(owner[1])
+
+    def ended(self, session: object) -> None:
+        """A session is over."""
+        self.came_up(session)
+        owner = self._owners.pop(session, None)
+        if owner is not None:
+            self._user_sessions.leave(owner[0])
+            self._source_sessions.leave(owner[1])
+
+    # Overload
+
+    def start(self) -> None:
+        """Watch the reactor from now on."""
+        self._due = self._seconds() + INTERVAL
+        self._timer = self._timers.call_later(INTERVAL, self._look)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        if self.overload.observe(self._seconds() - self._due):
+            # Without a transaction, and before anybody reads more of it than its method.
+            self._agent.transactions.refuse_calls = self.overload.active
+            if self.overload.active:
+                _log.warn("overloaded: new sessions get 503, those that are up are served")
+            else:
+                _log.info("no longer overloaded: new sessions are taken")
+        self.start()
