@@ -230,10 +230,21 @@ class OneProblemTests(ConfigCase):
         )
         self.assertEqual(config.sip.advertised_contact, "[2001:db8::2]:5060")
 
-    def test_relay_is_not_built_yet(self) -> None:
+    def test_bad_relays(self) -> None:
+        for lines, problem in (
+            ('relay_uri = "relay.example.com"', "Not an MSRP URI"),
+            ('relay_uri = "msrps://gw@relay.example.com/session"', "must read msrps://HOST"),
+            ('relay_uri = "msrps://relay.example.com"', "needs relay_username"),
+            ('relay_uri = "msrps://gw@relay.example.com"', "needs relay_password_file"),
+            (
+                'relay_uri = "msrps://relay.example.com"\nrelay_username = "gw"\n'
+                'relay_password_file = "/nowhere"',
+                "/nowhere: No such file",
+            ),
+        ):
+            self.assertProblem(f"[msrp]\n{lines}\n", problem)
         self.assertProblem(
-            '[msrp]\nrelay_uri = "msrps://relay.example.com"\n',
-            "[msrp] relay_uri: MSRP relays (RFC 4976) are not built yet",
+            '[msrp]\nrelay_password_file = "/x"\n', "[msrp] relay_password_file: needs relay_uri"
         )
 
     def test_bad_sources(self) -> None:
