@@ -28,6 +28,8 @@ loadmodule "pv.so"
 loadmodule "maxfwd.so"
 loadmodule "siputils.so"
 loadmodule "textops.so"
+loadmodule "xlog.so"
+%(modules_more)s
 request_route {
     if (!mf_process_maxfwd_header("10")) {
         sl_send_reply("483", "Too Many Hops");
@@ -37,6 +39,7 @@ request_route {
         if (t_check_trans()) t_relay();
         exit;
     }
+    %(admission)s
     if (has_totag()) {
         if (!loose_route() && !is_method("ACK")) {
             sl_send_reply("404", "Not Here");
@@ -61,6 +64,8 @@ class ProxiedTestCase(PeerTestCase):
 
     transport = "udp"  #: between proxy and gateway
     proxy_listens: tuple[str, ...] = ("udp", "tcp")
+    modules_more = ""  #: lines that load others
+    admission = ""  #: lines for each request but CANCEL
 
     def setUp(self) -> "Deferred[None]":
         super().setUp()
@@ -80,9 +85,11 @@ class ProxiedTestCase(PeerTestCase):
             "gateway": self.gateway_port,
             "transport": self.transport,
             "modules": f"{modules}/",
+            "modules_more": self.modules_more,
+            "admission": self.admission,
         }
         Path(directory, "kamailio.cfg").write_text(routes)
-        kamailio = self.start(
+        kamailio = self.kamailio = self.start(
             *(KAMAILIO, "-f", f"{directory}/kamailio.cfg", "-DD", "-E", "-m", "64", "-M", "8"),
             *("-Y", directory, "-w", directory),
             directory=directory,

@@ -1,11 +1,15 @@
 """Everything over TLS: MESSAGE to MSRPS and back through Kamailio, and peers that are not right."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
+import msgspec
 from twisted.internet import reactor
 
+from msrpgw.auth.client import Keyring, Secret
+from msrpgw.auth.settings import AuthSettings, Credential
 from msrpgw.config import Config, StateSettings
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.msrp.endpoint import Endpoint
@@ -167,6 +171,48 @@ class KamailioTests(OverTls, ProxiedTestCase):
         )
         await self.until(lambda: any(line.startswith(wanted) for line in self.log.lines))
         self.assertEqual(self.received, [])
+
+
+class DigestTests(KamailioTests):
+    """And Kamailio asks each of them for a password, whatever its certificate says."""
+
+    modules_more = (
+        'loadmodule "auth.so"\n'
+        'modparam("auth", "nonce_count", 1)\n'
+        'modparam("auth", "qop", "auth")\n'
+        'modparam("auth", "algorithm", "SHA-256")\n'
+    )
+    admission = """
+    if (!is_method("ACK")) {
+        if (!pv_proxy_authenticate("kamailio", "secret", "0")) {
+            xlog("L_NOTICE", "asked $rm $hdr(Proxy-Authorization)\\n");
+            proxy_challenge("kamailio", "1");
+            exit;
+        }
+        consume_credentials();
+    }
+    """
+
+    def configuration(self) -> Config:
+        """The gateway knows its password."""
+        file = Path(self.mktemp()).absolute()
+        file.write_text("secret\n")
+        credential = Credential(realm="kamailio", username="gw", password_file=str(file))
+        return msgspec.structs.replace(
+            super().configuration(), auth=AuthSettings(credentials=(credential,))
+        )
+
+    def agent(self, port: int, proxy: int) -> UserAgent:
+        """A user's, who knows it too."""
+        agent = super().agent(port, proxy)
+        agent.keyring = Keyring({"kamailio": Secret("user", "secret")}, os.urandom)
+        return agent
+
+    async def test_both_ways(self) -> None:
+        """Each was asked once, then it knew: Alice, the gateway when it called, Bob at the end."""
+        await super().test_both_ways()
+        asked = re.findall("asked ([A-Z]+) ", self.kamailio.output)
+        self.assertEqual(sorted(asked), ["BYE", "INVITE", "MESSAGE"])
 
 
 class SipsTests(KamailioTests):
