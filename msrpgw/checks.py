@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
-from msrpgw.auth.settings import AuthSettings, find_auth_problems
+from msrpgw.auth.settings import AuthSettings, find_auth_problems, read_password
 from msrpgw.content.media import parse_media_type
 from msrpgw.dns.settings import DnsSettings
 from msrpgw.dns.settings import find_problems as find_dns_problems
@@ -310,10 +310,30 @@ def _check_msrp(msrp: MsrpSettings, listeners: list[Listener]) -> Iterator[Probl
             (("msrp", "listen"),),
         )
     if msrp.relay_uri is not None:
-        yield Problem("msrp", "relay_uri", "MSRP relays (RFC 4976) are not built yet; remove it")
+        try:
+            _check_relay(msrp)
+        except ValueError as error:
+            yield Problem("msrp", "relay_uri", str(error))
+    elif msrp.relay_password_file is not None:
+        yield Problem("msrp", "relay_password_file", "needs relay_uri")
     for key in ("transaction_timeout", "assembly_timeout", "bind_timeout", "connect_timeout"):
         if getattr(msrp, key) == 0:
             yield Problem("msrp", key, "must be more than 0")
+
+
+def _check_relay(msrp: MsrpSettings) -> None:
+    text = msrp.relay_uri or ""
+    try:
+        uri = parse_msrp_uri(f"{text};tcp")
+    except MsrpSyntaxError as error:
+        raise ValueError(f"{text!r}: {error.comment}") from error
+    if uri.session_id or uri.parameters:
+        raise ValueError(f"{text!r} must read msrps://HOST, with a user before or a port behind")
+    if not (msrp.relay_username or uri.userinfo):
+        raise ValueError("needs relay_username, or a user in it")
+    if msrp.relay_password_file is None:
+        raise ValueError("needs relay_password_file")
+    read_password(msrp.relay_password_file)
 
 
 def _check_my_uri(text: str, scheme: str) -> None:

@@ -21,11 +21,13 @@ from twisted.logger import Logger
 
 from msrpgw import __version__
 from msrpgw.access import Access
+from msrpgw.auth.client import Secret
+from msrpgw.auth.settings import read_password
 from msrpgw.config import Config
 from msrpgw.config import load as load_config
 from msrpgw.dns.program import ProgramResolver
 from msrpgw.dns.resolver import Resolver
-from msrpgw.errors import JournalError, MsrpgwError
+from msrpgw.errors import ConfigError, JournalError, MsrpgwError
 from msrpgw.gateway.admission import Admission
 from msrpgw.gateway.events import EventHub, peer_down
 from msrpgw.gateway.gateway import Gateway
@@ -42,6 +44,7 @@ from msrpgw.manage.sinks.records import Recorder
 from msrpgw.manage.sinks.sinks import Sinks
 from msrpgw.manage.sinks.webhooks import TreqPoster
 from msrpgw.msrp.endpoint import Endpoint
+from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.msrp.uri import parse_msrp_uri, split_address
 from msrpgw.plugins import build_policy, build_sinks
 from msrpgw.program import ProgramControl
@@ -319,12 +322,25 @@ def make_journal(config: Config, reactor: IReactorTCP, timers: Timers) -> IJourn
 def make_tls(config: Config) -> Tls | None:
     """TLS for both sides; None if nothing listens on it.  Raises ConfigError."""
     msrp = config.msrp
-    if msrp.listen_tls is None and not any(one.startswith("tls:") for one in config.sip.listen):
+    relayed = (msrp.relay_uri or "").startswith("msrps:")
+    sip = any(one.startswith("tls:") for one in config.sip.listen)
+    if msrp.listen_tls is None and not sip and not relayed:
         return None
     host = split_address(msrp.listen_tls)[0] if msrp.listen_tls is not None else ""
     if msrp.my_uri_tls is not None:
         host = parse_msrp_uri(f"{msrp.my_uri_tls};tcp").host
     return Tls(config.tls, host=host, now=time.time)
+
+
+def read_relay_secret(msrp: MsrpSettings) -> Secret | None:
+    """What we prove to our relay; None without one.  Raises ConfigError."""
+    if msrp.relay_uri is None or msrp.relay_password_file is None:
+        return None
+    name = msrp.relay_username or parse_msrp_uri(f"{msrp.relay_uri};tcp").userinfo
+    try:
+        return Secret(name, read_password(msrp.relay_password_file))
+    except ValueError as error:
+        raise ConfigError([f"[msrp] relay_password_file: {error}"]) from None
 
 
 def make_service(
@@ -371,6 +387,7 @@ def make_service(
         allow_source=access.msrp_may_come,
         tls=tls,
         limits=limits,
+        relay_secret=read_relay_secret(config.msrp),
     )
     hub = EventHub()
     agent.dead.on_dead = lambda target, reason: hub.raise_event(

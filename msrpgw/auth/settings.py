@@ -68,7 +68,7 @@ def find_auth_problems(settings: AuthSettings) -> Iterator[tuple[str, str]]:
         yield "credentials", "must name a realm only once"
     for credential in settings.credentials:
         try:
-            _read_password(credential)
+            read_password(credential.password_file)
         except ValueError as error:
             yield "credentials", str(error)
 
@@ -77,14 +77,15 @@ def read_secrets(settings: AuthSettings) -> dict[str, Secret]:
     """What we prove to others, by realm.  Raises ConfigError when a file can't be read."""
     try:
         return {
-            each.realm: Secret(each.username, _read_password(each)) for each in settings.credentials
+            each.realm: Secret(each.username, read_password(each.password_file))
+            for each in settings.credentials
         }
     except ValueError as error:
         raise ConfigError([f"[auth] credentials: {error}"]) from None
 
 
-def _read_password(credential: Credential) -> str:
-    path = credential.password_file
+def read_password(path: str) -> str:
+    """The first line of a file.  Raises ValueError, which names the file, when there is none."""
     try:
         with open(path, encoding="utf-8") as file:
             password = file.readline().rstrip("\r\n")

@@ -132,13 +132,18 @@ class Leg:
     ) -> None:
         """INVITE the MSRP user.  ``timeout``: seconds until the MSRP session must be bound."""
         self._limit_setup(timeout)
+        try:
+            offer = self._media.offer(goes_over_tls(ruri, self._agent.settings))
+        except SipError as error:
+            self._hang_up(error.status, error.reason)
+            return
         self._usage = InviteUsage.call(
             self._agent,
             self,
             ruri=ruri,
             from_uri=from_uri,
             to_uri=to_uri,
-            offer=self._media.offer(goes_over_tls(ruri, self._agent.settings)),
+            offer=offer,
             headers=[("Max-Forwards", str(max_forwards))],
             timeout=timeout or self._agent.settings.timer_c,
         )
@@ -331,7 +336,12 @@ class Leg:
         self._listener.leg_moving(self, reason)
         self._limit_setup(self._agent.settings.timer_c)
         self._offered = self._new_session(self._media)
-        usage.reinvite(self._offered.offer())
+        try:
+            offer = self._offered.offer()
+        except SipError as error:
+            self._hang_up(error.status, f"{reason}; {error.reason}")
+            return
+        usage.reinvite(offer)
 
     def _move_to(self, media: Session, reason: str) -> None:
         old, self._media = self._media, media
@@ -442,6 +452,8 @@ class Leg:
         self._end(code, reason)
         if usage is not None:
             usage.end(reason)
+        else:
+            self._finish()
 
     def _end(self, code: int, reason: str) -> None:
         if self.state is LegState.ENDED:

@@ -174,6 +174,7 @@ def numbers(
     found["sip:transactions"] = Number("gauge", lambda: len(agent.transactions))
     found["msrp:sessions"] = Number("gauge", lambda: len(endpoint.sessions()))
     found["msrp:connections"] = Number("gauge", lambda: endpoint.connections)
+    found["msrp:relay_uris"] = Number("gauge", lambda: endpoint.relay_uris)
     found["msrpgw:events_sent"] = Number("counter", lambda: subscribers.sent)
     found["msrpgw:events_dropped"] = Number("counter", lambda: subscribers.dropped)
     found["msrpgw:lines_written"] = Number("counter", lambda: sinks.lines.written)

@@ -139,6 +139,11 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
     "sip:transactions": ("msrpgw_sip_transactions", {}, "SIP transactions."),
     "msrp:sessions": ("msrpgw_msrp_sessions", {}, "MSRP sessions."),
     "msrp:connections": ("msrpgw_msrp_connections", {}, "MSRP connections."),
+    "msrp:relay_uris": (
+        "msrpgw_msrp_relay_uris",
+        {},
+        "URIs of our MSRP relay that wait for a session; 0: it is not there, or there is none.",
+    ),
 }
 
 
@@ -155,6 +160,7 @@ GAUGES = frozenset(
         "msrpgw_sip_blacklisted_targets",
         "msrpgw_dns_pending",
         "msrpgw_sip_transactions",
+        "msrpgw_msrp_relay_uris",
         "msrpgw_msrp_sessions",
         "msrpgw_msrp_connections",
     }

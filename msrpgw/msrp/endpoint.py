@@ -7,13 +7,16 @@ Imports all of msrp and timers.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import msgspec
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
+from msrpgw.auth.client import Secret
 from msrpgw.errors import MsrpSyntaxError
 from msrpgw.limits import Limits
 from msrpgw.msrp.chunks import Budget
@@ -21,6 +24,7 @@ from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.counters import MsrpCounters
 from msrpgw.msrp.frame import Request
 from msrpgw.msrp.pool import Pool
+from msrpgw.msrp.relay import Relay
 from msrpgw.msrp.secure import SecureSide
 from msrpgw.msrp.session import Session, SessionListener, SessionState
 from msrpgw.msrp.settings import MsrpSettings
@@ -64,8 +68,12 @@ class Endpoint:
         allow_source: Callable[[str], bool],
         tls: Tls | None = None,
         limits: Limits | None = None,
+        relay_secret: Secret | None = None,
     ) -> None:
-        """``tls``: needed for ``listen_tls``; ``limits`` None: nobody is limited."""
+        """``tls``: needed for ``listen_tls``, and for a ``relay_uri`` of MSRPS.
+
+        ``limits`` None: nobody is limited.  ``relay_secret``: what we prove to that relay.
+        """
         self.limits = limits or Limits()
         self.peers = self.limits.connections()  #: how many connections each address has
         self._reactor = reactor
@@ -85,6 +93,14 @@ class Endpoint:
             self.secure = SecureSide(self, reactor, timers, settings, tls)
         own = _Connections(self, accepted=False)
         self.pool = Pool(reactor, settings.connect_timeout, own, self.secure)
+        self.relay: Relay | None = None  #: of our own; None: peers reach us by themselves
+        if settings.relay_uri is not None and relay_secret is not None:
+            uri = parse_msrp_uri(f"{settings.relay_uri};tcp")
+            secure = self.secure
+            if secure is None and tls is not None and uri.scheme == "msrps":
+                secure = SecureSide(self, reactor, timers, settings, tls)
+            dial = partial(Pool(reactor, settings.connect_timeout, own, secure).dial_relay, uri)
+            self.relay = Relay(uri, self._relayed_path, relay_secret, timers, random, dial)
 
     # Listening
 
@@ -95,6 +111,18 @@ class Endpoint:
         self._port = self._reactor.listenTCP(port, factory, backlog=1024, interface=host)
         if self.secure is not None:
             self.secure.listen()
+        if self.relay is not None:
+            self.relay.start()
+
+    def _relayed_path(self) -> MsrpUri:
+        """A URI for AUTH: of ours, in the scheme of the relay."""
+        assert self.relay is not None
+        return msgspec.structs.replace(self.new_path(tls=False), scheme=self.relay.uri.scheme)
+
+    @property
+    def relay_uris(self) -> int:
+        """How many URIs of our relay wait for a session."""
+        return self.relay.stock if self.relay is not None else 0
 
     @property
     def address(self) -> str:
@@ -283,6 +311,8 @@ class Endpoint:
         """End all sessions, close all connections, stop listening.  Fires when all is done."""
         for session in list(self._sessions.values()):
             session.close()
+        if self.relay is not None:
+            self.relay.stop()
         self.pool.close()
         for connection in list(self._connections):
             connection.close()

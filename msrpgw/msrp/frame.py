@@ -139,14 +139,15 @@ class Response:
     @property
     def to_path_text(self) -> str:
         """Raw; empty when missing."""
-        return self._header("to-path")
+        return self.header("to-path")
 
     @property
     def from_path_text(self) -> str:
         """Raw; empty when missing."""
-        return self._header("from-path")
+        return self.header("from-path")
 
-    def _header(self, wanted: str) -> str:
+    def header(self, wanted: str) -> str:
+        """The first value of a header, named in lower case; empty when missing."""
         for line in self._head.decode("utf-8", "surrogateescape").split("\r\n")[1:]:
             name, _, value = line.partition(":")
             if name.lower() == wanted:

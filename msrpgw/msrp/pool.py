@@ -47,6 +47,16 @@ class _Attempt:
         self.waiting: list[Connecting] = []
 
 
+class _Told:
+    """Somebody with two functions, who waits for a connection."""
+
+    def __init__(
+        self, connected: typing.Callable[[Connection], None], failed: typing.Callable[[str], None]
+    ) -> None:
+        self.connected = connected
+        self.connect_failed = failed
+
+
 class Pool:
     """Owns the connects in progress, and knows the connections that can be shared.
 
@@ -99,6 +109,19 @@ class Pool:
             if share:
                 self._shared[key] = attempt
             self._dial(key, attempt)
+
+    def dial_relay(
+        self,
+        uri: MsrpUri,
+        connected: typing.Callable[[Connection], None],
+        failed: typing.Callable[[str], None],
+    ) -> None:
+        """Connect to a relay of ours, over TLS if its URI says so; one of two is called."""
+        wanted = Wanted(uri.host) if uri.scheme == "msrps" else None
+        attempt = _Attempt()
+        attempt.waiting.append(_Told(connected, failed))
+        self._attempts.add(attempt)
+        self._dial((*_place(uri), wanted), attempt)
 
     def never_share(self, uri: MsrpUri) -> None:
         """A peer there refused a second session on a connection, and took it on its own."""

@@ -90,3 +90,14 @@ def render_report(
         f"Message-ID: {message_id}\r\nByte-Range: 1-{size}/{size}\r\n"
         f"Status: 000 {status:03}{phrase}\r\n-------{transaction_id}$\r\n"
     ).encode("utf-8", "surrogateescape")
+
+
+def render_auth(
+    transaction_id: str, to_path: str, from_path: str, authorization: str, expires: int
+) -> bytes:
+    """An AUTH, for a relay (RFC 4976 §4.1).  ``authorization``: empty for none."""
+    proof = f"Authorization: {authorization}\r\n" if authorization else ""
+    return (
+        f"MSRP {transaction_id} AUTH\r\nTo-Path: {to_path}\r\nFrom-Path: {from_path}\r\n"
+        f"{proof}Expires: {expires}\r\n-------{transaction_id}$\r\n"
+    ).encode("utf-8", "surrogateescape")

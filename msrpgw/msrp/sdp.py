@@ -53,11 +53,17 @@ class LocalMedia(msgspec.Struct, frozen=True):
     origin: int = 1  #: sess-id of the o-line: the same through a whole dialog (RFC 3264 §8)
     version: int = 1  #: sess-version: one more with each change
     fingerprint: str = ""  #: of our certificate, for MSRPS
+    relays: tuple[MsrpUri, ...] = ()  #: of ours, before ``path``; the outermost is the first
+
+    @property
+    def first(self) -> MsrpUri:
+        """Whom peers connect to."""
+        return (*self.relays, self.path)[0]
 
     @property
     def secure(self) -> bool:
         """Whether it is MSRPS."""
-        return self.path.scheme == "msrps"
+        return self.first.scheme == "msrps"
 
     @property
     def protocol(self) -> str:
@@ -273,7 +279,7 @@ def _negotiated(remote: MessageMedia, active: bool) -> Negotiated:
 
 
 def _session_lines(local: LocalMedia, time: str) -> list[str]:
-    host = local.path.host.strip("[]")
+    host = local.first.host.strip("[]")
     family = "IP6" if ":" in host else "IP4"
     return [
         "v=0",
@@ -286,13 +292,13 @@ def _session_lines(local: LocalMedia, time: str) -> list[str]:
 
 def _media_lines(local: LocalMedia, setup: str) -> list[str]:
     lines = [
-        f"m=message {local.path.port or 2855} {local.protocol} *",
+        f"m=message {local.first.port or 2855} {local.protocol} *",
         f"a=accept-types:{' '.join(local.accept_types)}",
-        f"a=path:{local.path.render()}",
+        f"a=path:{' '.join(uri.render() for uri in (*local.relays, local.path))}",
         f"a=max-size:{local.max_size}",
         f"a=setup:{setup}",
     ]
-    if local.secure and local.fingerprint:
+    if local.secure and local.fingerprint and not local.relays:
         lines.append(f"a=fingerprint:{local.fingerprint}")
     return lines
 

@@ -22,6 +22,7 @@ from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.frame import Request, Response
 from msrpgw.msrp.incoming import Incoming, Receiver
 from msrpgw.msrp.outgoing import OnDone, Outgoing, Report, Sender, SendResult
+from msrpgw.msrp.relay import MARGIN, Lease
 from msrpgw.msrp.render import render_send
 from msrpgw.msrp.sdp import (
     LocalMedia,
@@ -137,6 +138,8 @@ class Session:
         self.connection: Connection | None = None
         self.from_paths: set[str] = set()  #: From-Paths that were found to be the peer's
         self._to_path = ""
+        self._lease: Lease | None = None  # the way through a relay of ours
+        self._lease_timer: Timer | None = None
 
     # SDP
 
@@ -144,8 +147,10 @@ class Session:
         """Our SDP offer (RFC 4975 §8); the same again in a later offer that changes nothing.
 
         ``protected``: it goes over TLS, and so may MSRP: then we offer MSRPS.
+        Raises SipError when our relay is not there.
         """
-        if protected or self._endpoint.settings.require_tls:
+        self._use_relay()
+        if self._lease is None and (protected or self._endpoint.settings.require_tls):
             self._use_tls()
         return make_offer(self._local)
 
@@ -153,9 +158,10 @@ class Session:
         """Our SDP answer to the peer's offer; also to a later one, if it ``is_current``.
 
         ``protected``: the offer came over TLS.
-        Raises NotAcceptable when it has no usable m-line.
+        Raises NotAcceptable when it has no usable m-line, SipError when our relay is not there.
         """
-        if self._endpoint.secure is not None:
+        self._use_relay()
+        if self._endpoint.secure is not None and self._lease is None:
             plain = not self._endpoint.settings.require_tls and not self.secure
             if parse_message_media(offer, plain=plain, tls=True).secure:
                 self._use_tls()
@@ -179,10 +185,23 @@ class Session:
         """Become an MSRPS session, while nobody knows our URI yet."""
         if self.secure or self.peer is not None or self._endpoint.secure is None:
             return
+        self._move(self._endpoint.new_path(tls=True))
+
+    def _use_relay(self) -> None:
+        """Be reached through our relay, if we have one, while nobody knows our URI yet."""
+        relay = self._endpoint.relay
+        if relay is None or self._lease is not None:
+            return
+        self._lease = lease = relay.take()
+        # RFC 4976 §5.1: Use-Path is as To-Path begins; a=path goes the other way.
+        self._local = msgspec.structs.replace(self._local, relays=lease.path[::-1])
+        self._move(msgspec.structs.replace(self.path, scheme=relay.uri.scheme))
+
+    def _move(self, path: MsrpUri) -> None:
         self._endpoint.forget(self)
-        self.path = self._endpoint.new_path(tls=True)
-        self.path_text = self.path.render()
-        self._local = msgspec.structs.replace(self._local, path=self.path)
+        self.path = path
+        self.path_text = path.render()
+        self._local = msgspec.structs.replace(self._local, path=path)
         self._endpoint.remember(self)
 
     def is_current(self, sdp: bytes) -> bool:
@@ -196,15 +215,19 @@ class Session:
 
     def _negotiated(self, peer: Negotiated, protected: bool) -> None:
         self.peer = peer
-        if self.secure and self._endpoint.secure is not None:
+        if self.secure and self._endpoint.secure is not None and self._lease is None:
             self._wanted = self._endpoint.secure.wanted(peer, protected)
         self._accepts.clear()
-        self._to_path = " ".join(uri.render() for uri in peer.remote_path)
-        self.from_paths = {self._to_path}
+        remote = " ".join(uri.render() for uri in peer.remote_path)
+        ours = "".join(f"{uri.render()} " for uri in self._lease.path) if self._lease else ""
+        self._to_path = ours + remote
+        self.from_paths = {remote}
 
     @property
     def behind_relay(self) -> bool:
         """Whether a relay stands before the peer: its 200 says nothing of the receiver."""
+        if self._lease is not None:
+            return True
         return self.peer is not None and len(self.peer.remote_path) > 1
 
     @property
@@ -241,6 +264,9 @@ class Session:
         if peer is None or self.state is not SessionState.NEGOTIATING:
             return
         self.state = SessionState.WAITING
+        if self._lease is not None:
+            left = max(0.0, self._lease.ends - MARGIN - self._timers.seconds())
+            self._lease_timer = self._timers.call_later(left, self._lease_over)
         self._take_early()
         if self.state is SessionState.WAITING and peer.active:
             self._connect()
@@ -279,6 +305,10 @@ class Session:
     def _connect(self) -> None:
         assert self.peer is not None
         self.state = SessionState.CONNECTING
+        if self._lease is not None:
+            # RFC 6135 §4.5: who is behind a relay connects to that, and has.
+            self.connected(self._lease.connection)
+            return
         self._endpoint.pool.connect(
             self.peer.remote_path[0], self, alone=self._alone, wanted=self._wanted
         )
@@ -288,7 +318,7 @@ class Session:
         if self.state is not SessionState.CONNECTING:
             return  # closed meanwhile, or the peer connected to us
         self.state = SessionState.BINDING
-        self._shared = bool(connection.sessions)
+        self._shared = bool(connection.sessions) and self._lease is None
         self.connection = connection
         connection.bind(self)
         self._first_send = transaction_id = new_transaction_id(self._random, b"")
@@ -346,6 +376,9 @@ class Session:
         """
         if self.connection is not None:
             connection.refuse(request, 506, "The session is bound to another connection")
+            return False
+        if self._lease is not None and connection is not self._lease.connection:
+            connection.refuse(request, 403, "Not by way of the session's relay")
             return False
         if not self._believe(connection):
             connection.refuse(request, 403, "The certificate is not that of the session's peer")
@@ -438,6 +471,9 @@ class Session:
         else:
             self._fail(reason)
 
+    def _lease_over(self) -> None:
+        self._fail("the relay's URI runs out")
+
     def close(self) -> None:
         """End the session.  Messages without their answer are given up as lost, in order."""
         if self.state is not SessionState.OVER:
@@ -451,9 +487,10 @@ class Session:
     def _end(self, reason: str) -> None:
         self.state = SessionState.OVER
         self._endpoint.forget(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._lease_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._lease_timer = None
         self._early.clear()
         self.receiver.stop()
         connection, self.connection = self.connection, None

@@ -26,8 +26,13 @@ class MsrpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     require_tls: bool = False
     #: whether peers can connect to ``my_uri``: offers say actpass, else active (RFC 6135)
     reachable: bool = True
-    #: URI of an MSRP relay (RFC 4976); refused at start-up until relays are supported
+    #: ``msrps://[USER@]HOST[:PORT]`` of an MSRP relay that all sessions go through (RFC 4976);
+    #: ``msrp://`` for one that is reached in plain text
     relay_uri: str | None = None
+    #: who we are to that relay; default: the user in its URI
+    relay_username: str | None = None
+    #: file whose first line is the password for it
+    relay_password_file: str | None = None
     #: a longer message is sent in chunks of this size (RFC 4975 §7.1.1)
     chunk_size: Count = 2048
     #: largest message taken, written to a=max-size; a larger one gets 413

@@ -123,6 +123,7 @@ class Town:
     def _endpoint(self, host: str, port: int, life: int = 1, **settings: Any) -> Endpoint:
         reactor = self.network.host(host)
         tls = settings.pop("tls", None)
+        relay_secret = settings.pop("relay_secret", None)
         endpoint = Endpoint(
             reactor,
             Timers(reactor),
@@ -130,6 +131,7 @@ class Town:
             MsrpSettings(listen=f"{host}:{port}", **settings),
             allow_source=lambda address: True,
             tls=tls,
+            relay_secret=relay_secret,
         )
         endpoint.listen()
         return endpoint
