@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format fuzz fuzz-live bench bench-journal docs lock news clean
+.PHONY: help run demo test lint format fuzz fuzz-live flood bench bench-journal docs lock news clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -44,6 +44,9 @@ fuzz: $(RUNTIME) ## feed a million spoilt messages to each codec
 
 fuzz-live: $(RUNTIME) ## attack a running gateway while an honest conversation goes on
 	@$(BIN)/python -m fuzz.live
+
+flood: $(RUNTIME) ## flood a running gateway with slow connections, calls and messages
+	@$(BIN)/python -m fuzz.flood
 
 bench: $(RUNTIME) ## measure messages a second and CPU per message against the bare floor
 	@$(BIN)/python benchmarks/bench.py

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from fuzz.mutation import ROOT, Mutator, load_corpus
 from msrpgw.msrp.frame import FrameParser
@@ -206,6 +206,20 @@ def configuration(sip: int, msrp: int, proxy: int) -> str:
     )
 
 
+def start_gateway(config: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A gateway with this configuration; its state is beside that."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+            *("-n", "--pidfile=", "msrpgw", "--config", str(config)),
+            *("--state-dir", str(config.parent)),
+        ],
+        cwd=ROOT,
+        stdout=log,
+        stderr=log,
+    )
+
+
 async def run(count: int, seed: int, settling: float) -> list[str]:
     """The whole of it; returns what is wrong."""
     sip, msrp = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
@@ -220,18 +234,9 @@ async def run(count: int, seed: int, settling: float) -> list[str]:
         config = Path(directory) / "msrpgw.toml"
         config.write_text(configuration(sip, msrp, honest.port), encoding="utf-8")
         with open(Path(directory) / "log", "wb") as log:
-            gateway = subprocess.Popen(
-                [
-                    *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-                    *("-n", "--pidfile=", "msrpgw", "--config", str(config)),
-                    *("--state-dir", directory),
-                ],
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-            )
+            gateway = start_gateway(config, log)
         try:
-            await _wait_for(sip)
+            await wait_for(sip)
             stop = asyncio.Event()
             talk = asyncio.create_task(honest.converse(stop))
             await asyncio.sleep(2.0)
@@ -281,7 +286,7 @@ async def run(count: int, seed: int, settling: float) -> list[str]:
     return problems
 
 
-async def _wait_for(port: int) -> None:
+async def wait_for(port: int) -> None:
     for _ in range(200):
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -41,7 +41,7 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     slowest: Count = 1024
     #: over UDP, an address that proved nothing gets at most so many times what it sent
     amplification: Count = 3
-    #: from this average delay of the reactor on, new sessions get 503; until it is half of it
+    #: from this average delay of the reactor on, a share of new sessions gets 503
     overload_delay: Seconds = 0.1
     #: what Retry-After says to who is refused
     retry_after: Count = 5

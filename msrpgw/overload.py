@@ -1,7 +1,7 @@
 """Whether there is more to do than can be done (RFC 6357 in spirit).
 
-    CALM ──average delay above the limit──► OVERLOADED
-      └◄──────── below half of it ─────────────┘
+    CALM ──average delay above the limit──► OVERLOADED, the share that is refused grows
+      └◄──────── share is 0 again ◄──────── below half of the limit, it shrinks
 
 Pure: imports nothing of msrpgw.
 """
@@ -16,11 +16,17 @@ WEIGHT = 0.3
 WORST = 4.0
 
 
+#: how much of what is still taken is refused in addition, at each look above the limit
+HARDER = 0.2
+#: by how much the share shrinks at each look below half of the limit
+SOFTER = 0.1
+
+
 class OverloadState(enum.Enum):
     """What new sessions get."""
 
     CALM = "calm"  #: served
-    OVERLOADED = "overloaded"  #: 503
+    OVERLOADED = "overloaded"  #: 503, a share of them
 
 
 class Overload:
@@ -30,12 +36,18 @@ class Overload:
         """``limit``: seconds of average delay that are too much."""
         self._limit = limit
         self._average = 0.0
-        self.state = OverloadState.CALM
+        self._due = 0.5  # what is to be refused, in requests
+        self.share = 0.0  #: of new sessions that are refused
+
+    @property
+    def state(self) -> OverloadState:
+        """Whether anything is refused."""
+        return OverloadState.OVERLOADED if self.share else OverloadState.CALM
 
     @property
     def active(self) -> bool:
         """Whether new sessions are refused."""
-        return self.state is OverloadState.OVERLOADED
+        return self.share > 0.0
 
     def observe(self, delay: float) -> bool:
         """The reactor was so late, in seconds.  Returns whether the state has changed."""
@@ -43,7 +55,15 @@ class Overload:
         self._average += WEIGHT * (worst - self._average)
         before = self.state
         if self._average > self._limit:
-            self.state = OverloadState.OVERLOADED
+            self.share += HARDER * (1.0 - self.share)
         elif self._average < self._limit / 2:
-            self.state = OverloadState.CALM
+            self.share = max(0.0, self.share - SOFTER)
         return self.state is not before
+
+    def refuses(self) -> bool:
+        """Whether the next new session is one of the share."""
+        self._due += self.share
+        if self._due < 1.0:
+            return False
+        self._due -= 1.0
+        return True

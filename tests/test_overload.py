@@ -44,6 +44,18 @@ class OverloadTests(SynchronousTestCase):
         self.look(0.0, round(2.0 / INTERVAL))
         self.assertFalse(self.overload.active)
 
+    def test_share(self) -> None:
+        """The worse it is, the more are refused; none when all is well."""
+        self.assertFalse(any(self.overload.refuses() for _ in range(10)))
+        shares = []
+        for _ in range(4):
+            self.look(0.4, 3)
+            shares.append(sum(self.overload.refuses() for _ in range(1000)))
+        self.assertEqual(shares, sorted(shares))
+        self.assertGreater(shares[-1], 800)
+        self.look(0.0, 20)
+        self.assertFalse(any(self.overload.refuses() for _ in range(10)))
+
     def test_clocks_that_jump(self) -> None:
         """A negative delay is none."""
         self.look(-5.0, 3)

@@ -6,17 +6,45 @@
 """
 
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from twisted.logger import Logger
 
 from msrpgw.errors import SipError
+from msrpgw.gateway.facts import facts_of
+from msrpgw.gateway.session import GatewaySession
+from msrpgw.gateway.telling import Teller
+from msrpgw.interfaces import IPolicy
 from msrpgw.limits import Buckets, Limits, Shares
 from msrpgw.overload import INTERVAL, Overload
 from msrpgw.sip.agent import UserAgent
-from msrpgw.sip.transaction import ServerTransaction
+from msrpgw.sip.message import Request
+from msrpgw.sip.transaction import ReplyPath, ServerTransaction
 from msrpgw.timers import Timer, Timers
+from msrpgw.types import Refusal
 
 _log = Logger()
+
+
+class Guarded(Protocol):
+    """What is behind it: the gateway."""
+
+    policy: IPolicy
+    teller: Teller
+    sessions: dict[str, GatewaySession]
+
+    def message_received(self, transaction: ServerTransaction) -> None:
+        """A MESSAGE."""
+
+    def invite_received(self, transaction: ServerTransaction) -> None:
+        """An INVITE."""
+
+
+class _Asked(NamedTuple):
+    """A request that has no transaction."""
+
+    request: Request
+    source: ReplyPath
 
 
 class Admission:
@@ -52,10 +80,35 @@ class Admission:
         self._asking = ("", "")  # user and source of the request that is being looked at
         self._retry_after = (("Retry-After", str(settings.retry_after)),)
         self._timer: Timer | None = None
+        self._gateway: Guarded | None = None
         self._due = 0.0
         self.overload = Overload(settings.overload_delay)
 
     # Requests
+
+    def attach(self, gateway: Guarded) -> None:
+        """Hand it the requests that may pass."""
+        self._gateway = gateway
+        self._agent.on("MESSAGE", self.guard(gateway.message_received))
+        self._agent.on("INVITE", self.guard(gateway.invite_received))
+
+    def refuses(self, request: Request, source: ReplyPath) -> bool:
+        """Overloaded: whether a request gets 503 at once.  Never one of a session that is there."""
+        gateway = self._gateway
+        if gateway is None or request.method not in ("MESSAGE", "INVITE"):
+            return False
+        if request.method == "MESSAGE":
+            try:
+                route = gateway.policy.route_message(facts_of(_Asked(request, source)))
+            except SipError:
+                return False  # it has an answer of its own
+            if isinstance(route, Refusal) or route.key in gateway.sessions:
+                return False
+        if not self.overload.refuses():
+            return False
+        self._limits.counters.overload += 1
+        gateway.teller.overloaded("The gateway is overloaded")
+        return True
 
     def guard(
         self, received: Callable[[ServerTransaction], None]
@@ -103,9 +156,6 @@ class Admission:
         Raises SipError 480 for a user or a source that has all it may have.
         """
         counters = self._limits.counters
-        if self.overload.active:
-            counters.overload += 1
-            return "The gateway is overloaded"
         if len(self._half_open) >= self._limits.settings.half_open:
             counters.half_open += 1
             return "Too many sessions are being set up"
@@ -164,10 +214,9 @@ class Admission:
 
     def _look(self) -> None:
         if self.overload.observe(self._seconds() - self._due):
-            # Without a transaction, and before anybody reads more of it than its method.
-            self._agent.transactions.refuse_calls = self.overload.active
+            self._agent.transactions.refuse = self.refuses if self.overload.active else None
             if self.overload.active:
-                _log.warn("overloaded: new sessions get 503, those that are up are served")
+                _log.warn("overloaded: some new sessions get 503, those that are up are served")
             else:
-                _log.info("no longer overloaded: new sessions are taken")
+                _log.info("no longer overloaded: all new sessions are taken")
         self.start()

@@ -5,10 +5,11 @@ May import sip.
 
 import hashlib
 from functools import lru_cache
+from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.sip.message import Request
-from msrpgw.sip.transaction import ServerTransaction
+from msrpgw.sip.transaction import ReplyPath
 from msrpgw.sip.uri import SipUri, parse_uri
 from msrpgw.types import Address, RequestFacts
 
@@ -66,7 +67,19 @@ def hops_left(request: Request) -> int:
     return 70 if hops is None else hops - 1
 
 
-def facts_of(transaction: ServerTransaction) -> RequestFacts:
+class Asked(Protocol):
+    """A request, and where it came from: a transaction, or what has none."""
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+
+    @property
+    def source(self) -> ReplyPath:
+        """Where from."""
+
+
+def facts_of(transaction: Asked) -> RequestFacts:
     """What the policy may know of a request.
 
     Raises SipError when a URI of the request can't be read.

@@ -122,8 +122,7 @@ class Gateway:
 
     def start(self) -> None:
         """Take requests from the SIP side."""
-        self.agent.on("MESSAGE", self.admission.guard(self.message_received))
-        self.agent.on("INVITE", self.admission.guard(self.invite_received))
+        self.admission.attach(self)
 
     def resume(self, contents: JournalContents) -> None:
         """Go on with what an earlier process left in the journal."""

@@ -379,11 +379,10 @@ def _parse(start_line: str, head: bytes, body: bytes | None, flag: str) -> Frame
         return _parse_response(transaction_id, rest, head)
     request = Request(transaction_id, rest)
     problem = _read_headers(request, head)
-    if not problem:
-        if rest != "SEND" and not _METHOD.match(rest):
-            problem = "Malformed start line"
-        elif not _IDENT.match(transaction_id):
-            problem = "Malformed transaction id"
+    if not problem and rest != "SEND" and not _METHOD.match(rest):
+        problem = "Malformed start line"
+    elif not problem and not _IDENT.match(transaction_id):
+        problem = "Malformed transaction id"
     if problem:
         echoed = (transaction_id, request.from_path_text, request.to_path_text)
         answerable = all(each.strip() and not CONTROL.search(each) for each in echoed)

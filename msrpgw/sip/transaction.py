@@ -5,7 +5,7 @@ goes in through ``receive``; requests that belong to no transaction come out thr
 ``TransactionListener``.  Pure: time comes from the timers handed in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -102,7 +102,8 @@ class Transactions:
         self.timing = timing = Timing(timers, settings)
         self._limit = settings.max_transactions
         self._listener = listener
-        self.refuse_calls = False  #: whether new INVITEs get 503, by the listener's ``overloaded``
+        #: says whether a new request outside of dialogs is refused at once; None: it isn't
+        self.refuse: Callable[[Request, ReplyPath], bool] | None = None
         # Keys are strings, since tuples are the garbage collector's business.
         self._servers: dict[str, ServerTransaction | _Answered] = {}
         self._merge_keys: dict[str, None] = {}
@@ -190,7 +191,7 @@ class Transactions:
         if len(self._servers) + len(self._clients) >= self._limit and len(self) >= self._limit:
             self._listener.overloaded(request, source)
             return
-        if self.refuse_calls and method == "INVITE" and merge_key is not None:
+        if self.refuse is not None and merge_key is not None and self.refuse(request, source):
             self._listener.overloaded(request, source)  # RFC 6357: early, and without a state
             return
         transaction: ServerTransaction

@@ -133,7 +133,7 @@ class OverloadTests(AliceTestCase):
         self.assertEqual((refused.status, refused.headers.get("Retry-After")), (503, "5"))
         self.assertEqual(len(self.town.agent.transactions), before)
         self.assertEqual(self.send(), 200)
-        self.assertEqual(self.town._limits.counters.overload, 1)
+        self.assertEqual(self.town._limits.counters.overload, 2)
         self.assertTrue(self.town.sink.named("E_MSRPGW_OVERLOAD"))
 
     def test_over(self) -> None:

@@ -12,10 +12,18 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class LiveTests(SynchronousTestCase):
     """Spoilt datagrams and connections, and an honest conversation."""
 
-    def test_honest_messages_arrive(self) -> None:
-        """None is lost or late; nothing stays open; the log has no traceback."""
+    def test_spoilt(self) -> None:
+        """No honest message is lost or late; nothing stays open; the log has no traceback."""
+        self.check("fuzz.live", "--count", "2000", "--settling", "2")
+
+    def test_flood(self) -> None:
+        """Slow connections, calls without ACK, new users: refused, counted, nobody else late."""
+        self.check("fuzz.flood", "--connections", "900", "--count", "600")
+
+    def check(self, *command: str) -> None:
+        """Run it."""
         done = subprocess.run(
-            [sys.executable, "-m", "fuzz.live", "--count", "2000", "--settling", "2"],
+            [sys.executable, "-m", *command],
             cwd=ROOT,
             capture_output=True,
             text=True,
