@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
-from msrpgw.auth.settings import AuthSettings, find_auth_problems, read_password
+from msrpgw.auth.settings import AuthSettings, find_auth_problems
 from msrpgw.content.media import parse_media_type
 from msrpgw.dns.settings import DnsSettings
 from msrpgw.dns.settings import find_problems as find_dns_problems
@@ -32,8 +32,10 @@ from msrpgw.manage.sinks.settings import (
     find_event_problems,
     find_record_problems,
 )
+from msrpgw.msrp.relay import check_relay
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.msrp.uri import parse_msrp_uri
+from msrpgw.sip.registration import find_registration_problems
 from msrpgw.sip.routing import parse_domain
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.uri import SipUri, parse_uri
@@ -184,6 +186,8 @@ def _check_sip(sip: SipSettings, listeners: list[Listener]) -> Iterator[Problem]
             parse_domain(domain)
         except ConfigError as error:
             yield from map(_located, error.problems)
+    for text in find_registration_problems(sip.registrations):
+        yield Problem("sip", "registrations", text)
     for key in ("t1", "t2", "t4", "timer_c", "connect_timeout"):
         if getattr(sip, key) == 0:
             yield Problem("sip", key, "must be more than 0")
@@ -311,7 +315,7 @@ def _check_msrp(msrp: MsrpSettings, listeners: list[Listener]) -> Iterator[Probl
         )
     if msrp.relay_uri is not None:
         try:
-            _check_relay(msrp)
+            check_relay(msrp)
         except ValueError as error:
             yield Problem("msrp", "relay_uri", str(error))
     elif msrp.relay_password_file is not None:
@@ -319,21 +323,6 @@ def _check_msrp(msrp: MsrpSettings, listeners: list[Listener]) -> Iterator[Probl
     for key in ("transaction_timeout", "assembly_timeout", "bind_timeout", "connect_timeout"):
         if getattr(msrp, key) == 0:
             yield Problem("msrp", key, "must be more than 0")
-
-
-def _check_relay(msrp: MsrpSettings) -> None:
-    text = msrp.relay_uri or ""
-    try:
-        uri = parse_msrp_uri(f"{text};tcp")
-    except MsrpSyntaxError as error:
-        raise ValueError(f"{text!r}: {error.comment}") from error
-    if uri.session_id or uri.parameters:
-        raise ValueError(f"{text!r} must read msrps://HOST, with a user before or a port behind")
-    if not (msrp.relay_username or uri.userinfo):
-        raise ValueError("needs relay_username, or a user in it")
-    if msrp.relay_password_file is None:
-        raise ValueError("needs relay_password_file")
-    read_password(msrp.relay_password_file)
 
 
 def _check_my_uri(text: str, scheme: str) -> None:

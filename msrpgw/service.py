@@ -50,6 +50,7 @@ from msrpgw.plugins import build_policy, build_sinks
 from msrpgw.program import ProgramControl
 from msrpgw.randomness import Randomness
 from msrpgw.sip.agent import UserAgent
+from msrpgw.sip.registration import Registrations
 from msrpgw.sources import TrustedSources
 from msrpgw.state import load_key
 from msrpgw.systemd import Notifier
@@ -150,6 +151,16 @@ class NamesSide(Protocol):
         """Give it back."""
 
 
+class RegistrationSide(Protocol):
+    """What the service needs of the addresses that are registered."""
+
+    def start(self) -> None:
+        """Register them."""
+
+    def stop(self) -> Deferred[None]:
+        """Take them back."""
+
+
 class SinksSide(Protocol):
     """What the service needs of the sinks of events and records."""
 
@@ -180,7 +191,9 @@ class GatewayService(Service):
         notifier: Notifier,
         names: NamesSide,
         admission: Admission | None = None,
+        registrations: RegistrationSide | None = None,
     ) -> None:
+        self._registrations = registrations
         self._admission = admission
         self._sip = sip
         self._msrp = msrp
@@ -234,6 +247,8 @@ class GatewayService(Service):
             )
         if self._admission is not None:
             self._admission.start()
+        if self._registrations is not None:
+            self._registrations.start()
         self._notifier.tell(READY=1, STATUS="taking requests")
         self._live()
 
@@ -274,6 +289,8 @@ class GatewayService(Service):
             ("events", self._sinks.close),
             ("names", self._names.stop),
         )
+        if self._registrations is not None:
+            steps = (("registration", self._registrations.stop), *steps)
         for room, stop in steps:
             try:
                 await stop()
@@ -468,4 +485,5 @@ def make_service(
         notifier or Notifier({}),
         ProgramResolver(reactor, resolver),
         admission,
+        Registrations(agent),
     )

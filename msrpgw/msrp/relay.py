@@ -18,12 +18,14 @@ from twisted.logger import Logger
 
 from msrpgw.auth.client import Secret
 from msrpgw.auth.digest import Challenge, answer_challenge, parse_challenge
+from msrpgw.auth.settings import read_password
 from msrpgw.errors import MsrpSyntaxError, RenderError, SipError
 from msrpgw.msrp.chunks import new_transaction_id
 from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.frame import Response
 from msrpgw.msrp.render import render_auth
-from msrpgw.msrp.uri import MsrpUri, parse_path
+from msrpgw.msrp.settings import MsrpSettings
+from msrpgw.msrp.uri import MsrpUri, parse_msrp_uri, parse_path
 from msrpgw.timers import Timer, Timers
 
 _log = Logger()
@@ -349,3 +351,19 @@ class _Asking:
         """Whether the password is wrong: it was asked for again, and not for the nonce's age."""
         challenge = parse_challenge(response.header("www-authenticate"))
         return self._answered and challenge is not None and not challenge.stale
+
+
+def check_relay(settings: MsrpSettings) -> None:
+    """Look at ``relay_uri`` and what goes with it.  Raises ValueError, saying what is wrong."""
+    text = settings.relay_uri or ""
+    try:
+        uri = parse_msrp_uri(f"{text};tcp")
+    except MsrpSyntaxError as error:
+        raise ValueError(f"{text!r}: {error.comment}") from error
+    if uri.session_id or uri.parameters:
+        raise ValueError(f"{text!r} must read msrps://HOST, with a user before or a port behind")
+    if not (settings.relay_username or uri.userinfo):
+        raise ValueError("needs relay_username, or a user in it")
+    if settings.relay_password_file is None:
+        raise ValueError("needs relay_password_file")
+    read_password(settings.relay_password_file)

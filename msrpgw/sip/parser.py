@@ -81,6 +81,7 @@ class StreamParser:
         self._length = 0  # of that body
         self._skip = 0  # octets of a refused body that are still to come
         self._half = False  # a CRLF between messages, maybe the first of a Ping
+        self.awaited = 0  #: Pongs that answer Pings of ours: two of them are no Ping
         self._broken = False
 
     @property
@@ -141,6 +142,10 @@ class StreamParser:
             if len(view) < at + 2:
                 return at
             if view[at + 1] == 10:
+                if self.awaited:
+                    self.awaited -= 1
+                    found.append(PONG)
+                    return at + 2
                 found.append(PING if self._half else PONG)
                 self._half = not self._half
                 return at + 2

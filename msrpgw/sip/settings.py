@@ -9,6 +9,15 @@ Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 
 
+class RegistrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An address that we register."""
+
+    aor: str  #: address of record: ``sip:USER@DOMAIN``
+    #: URI that REGISTER goes to; default: the domain
+    registrar: str | None = None
+    expires: Annotated[float, Meta(ge=60)] = 3600.0  #: seconds that we ask for
+
+
 class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the SIP user agent.  Times in seconds, sizes in bytes."""
 
@@ -56,5 +65,8 @@ class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     idle_timeout: Seconds = 600.0
     #: time for a TCP connection to be made
     connect_timeout: Seconds = 5.0
+    #: addresses that requests for us are to reach us by, registered as long as we run: tables with
+    #: ``aor`` and, if need be, ``registrar`` and ``expires``
+    registrations: tuple[RegistrationSettings, ...] = ()
     #: follow a 3xx answer to an INVITE to its first Contact
     follow_redirects: bool = False

@@ -132,6 +132,11 @@ class Connection(Protocol):
         self._watch(self._pool.settings.idle_timeout)
         self._pool.connection_made(self)
 
+    @property
+    def heard(self) -> float:
+        """When the peer last sent something, on the clock."""
+        return self._heard
+
     def make_keys(self) -> list[Key]:
         """What it can be used for."""
         return [(*self.address, "")]
@@ -197,6 +202,11 @@ class Connection(Protocol):
                 self.transport.abortConnection()
                 return
         self.transport.write(data)
+
+    def ping(self) -> None:
+        """Ask whether the peer is there (RFC 5626 §4.4.1); ``heard`` tells."""
+        self._parser.awaited = 1
+        self.write(b"\r\n\r\n")
 
     def close(self) -> None:
         """Close when what was written is sent; take no more."""
@@ -322,6 +332,10 @@ class Streams:
         self._connecting: dict[Key, Connecting] = {}
         self._closed: Deferred[None] | None = None  # set while closing
         self._patience: Timer | None = None
+
+    def connection(self, target: Target) -> Connection | None:
+        """The connection that a request to this target would go over; None if there is none."""
+        return self._usable.get((target.host, target.port, target.name))
 
     @property
     def full(self) -> bool:

@@ -26,6 +26,7 @@ from msrpgw.sip.sending import OnFailure, Sending, Target
 from msrpgw.sip.server_transaction import ReplyPath
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import (
+    Connection,
     OnMessage,
     Streams,
     StreamSource,
@@ -304,6 +305,12 @@ class Transports:
             tell, failure = on_failure, SendFailure(problem, True)
             self._timers.call_later(0, lambda: tell(failure))
         return None
+
+    def connection(self, target: Target) -> Connection | None:
+        """The connection that there is to a target; None over UDP, or if there is none."""
+        if target.transport == "UDP":
+            return None
+        return self._streams_of(target.transport).connection(target)
 
     def _find_route(self, host: str) -> _Datagrams | None:
         best = max(self._datagrams, key=lambda one: one.listener.reaches(host), default=None)
