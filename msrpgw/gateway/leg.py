@@ -195,10 +195,12 @@ class Leg:
             except SipError as error:
                 self._hang_up(error.status, error.reason)
                 return
-            if self._listener.is_of_use(self):
-                self._bind(self._media)
-            else:
+            if not self._listener.is_of_use(self):
                 self._hang_up(488, "The MSRP user takes none of the types that were to be sent")
+            elif self._media.peer is not None and self._media.peer.falls_back:
+                self._offer_another("a middle box and no RFC 6714", cema=False)
+            else:
+                self._bind(self._media)
 
     def call_failed(self, status: int, reason: str) -> None:
         """The INVITE got its final refusal, or no answer at all."""
@@ -321,8 +323,7 @@ class Leg:
 
     def renew(self, reason: str) -> None:
         """The MSRP session is of no more use: offer a fresh one in a re-INVITE."""
-        usage = self._usage
-        if self.state is not LegState.UP or usage is None:
+        if self.state is not LegState.UP or self._usage is None:
             return
         if self._farewell:
             self._leave()
@@ -335,13 +336,17 @@ class Leg:
         self._media.close()
         self._listener.leg_moving(self, reason)
         self._limit_setup(self._agent.settings.timer_c)
+        self._offer_another(reason)
+
+    def _offer_another(self, reason: str, *, cema: bool = True) -> None:
+        assert self._usage is not None
         self._offered = self._new_session(self._media)
         try:
-            offer = self._offered.offer()
+            offer = self._offered.offer(cema=cema)
         except SipError as error:
             self._hang_up(error.status, f"{reason}; {error.reason}")
             return
-        usage.reinvite(offer)
+        self._usage.reinvite(offer)
 
     def _move_to(self, media: Session, reason: str) -> None:
         old, self._media = self._media, media
@@ -375,10 +380,7 @@ class Leg:
         return self._usage.peer_host
 
     def may_give_way(self, transaction: ServerTransaction, owner: str) -> bool:
-        """Whether an INVITE may take the place of this call: from its source, or by its user.
-
-        ``owner``: the MSRP user's URI, whom another INVITE has proven to be from by digest.
-        """
+        """Whether an INVITE may replace this call: from its source, or by its user, ``owner``."""
         if self.peer_host in ("", transaction.source.host):
             return True
         request = transaction.request

@@ -212,12 +212,15 @@ class Endpoint:
     def remember(self, session: Session) -> None:
         """From now on requests to a session's URI find it."""
         self._sessions[session.path_text] = session
-        self._by_key[session.path.key()] = session
+        self._by_key[self._key(session.path)] = session
 
     def forget(self, session: Session) -> None:
         """A session is over: its URI is spent."""
         self._sessions.pop(session.path_text, None)
-        self._by_key.pop(session.path.key(), None)
+        self._by_key.pop(self._key(session.path), None)
+
+    def _key(self, uri: MsrpUri) -> object:
+        return uri.session_id if self.settings.path_match == "session-id" else uri.key()
 
     def sessions(self) -> list[Session]:
         """The sessions that aren't over."""
@@ -291,7 +294,7 @@ class Endpoint:
         if session is None:
             to_path = request.to_path
             if len(to_path) == 1:  # §7.3: to an endpoint, exactly one
-                session = self._by_key.get(to_path[0].key())
+                session = self._by_key.get(self._key(to_path[0]))
         return session
 
     def _is_from_peer(self, session: Session, request: Request) -> bool:
@@ -299,7 +302,7 @@ class Endpoint:
             return True
         # The rightmost URI names the sender, those before it are relays on the way.
         assert session.peer is not None
-        if not request.from_path[-1].equivalent(session.peer.remote_path[-1]):
+        if self._key(request.from_path[-1]) != self._key(session.peer.remote_path[-1]):
             return False
         if len(session.from_paths) < SPELLINGS:
             session.from_paths.add(request.from_path_text)

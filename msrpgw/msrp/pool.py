@@ -16,7 +16,7 @@ from twisted.internet.interfaces import (
 
 from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.secure import SecureSide, Wanted
-from msrpgw.msrp.uri import MsrpUri
+from msrpgw.msrp.uri import MsrpUri, uri_host
 
 DEFAULT_PORT = 2855  #: RFC 4975 §15.4
 
@@ -85,16 +85,17 @@ class Pool:
         self,
         uri: MsrpUri,
         waiting: Connecting,
-        *,
         alone: bool = False,
         wanted: Wanted | None = None,
+        anchor: tuple[str, int] | None = None,
     ) -> None:
         """Get a connection to the URI's host: one that is there, or a new one.
 
         ``alone``: one that nobody else uses.  ``wanted``: what the peer of an MSRPS session must
-        prove; connections are shared by sessions that want the same.
+        prove; connections are shared by sessions that want the same.  ``anchor``: host and port
+        to connect to in place of the URI's (RFC 6714).
         """
-        place = _place(uri)
+        place = _place(uri) if anchor is None else (uri_host(anchor[0]), anchor[1])
         key = (*place, wanted)
         share = not alone and place not in self._loners
         found = self._shared.get(key) if share else None

@@ -4,6 +4,7 @@ Reads leniently: line ends, order and missing optional attributes never make a f
 Pure: imports content, errors, uri and fingerprints of tls.
 """
 
+import ipaddress
 import re
 
 import msgspec
@@ -15,6 +16,7 @@ from msrpgw.tls.fingerprints import Fingerprint, parse_fingerprint
 
 PROTOCOL = "TCP/MSRP"
 _TLS_PROTOCOL = "TCP/TLS/MSRP"
+_DEFAULT_PORT = 2855
 
 #: most m-lines of an offer that are answered
 _MAX_MEDIA = 32
@@ -36,11 +38,24 @@ class MessageMedia(msgspec.Struct, frozen=True):
     setup: str | None = None  #: active, passive, actpass; None when absent or holdconn
     host: str = ""  #: of the c-line; not used to connect (RFC 4975 §8.1)
     fingerprints: tuple[Fingerprint, ...] = ()  #: of the peer's certificate (RFC 4572 §5)
+    cema: bool = False  #: whether its sender connects to c- and m-lines (RFC 6714)
 
     @property
     def secure(self) -> bool:
         """Whether it is MSRPS."""
         return self.protocol == _TLS_PROTOCOL
+
+    @property
+    def anchored(self) -> bool:
+        """Whether c- and m-line name another place than the path does: a middle box wrote them.
+
+        A name is not looked up for it: what can't be compared is taken for the same (§4.4).
+        """
+        ours = _plain(self.host)
+        return not any(
+            self.port == (uri.port or _DEFAULT_PORT) and _same(ours, _plain(uri.host))
+            for uri in self.path
+        )
 
 
 class LocalMedia(msgspec.Struct, frozen=True):
@@ -54,6 +69,7 @@ class LocalMedia(msgspec.Struct, frozen=True):
     version: int = 1  #: sess-version: one more with each change
     fingerprint: str = ""  #: of our certificate, for MSRPS
     relays: tuple[MsrpUri, ...] = ()  #: of ours, before ``path``; the outermost is the first
+    cema: bool = False  #: whether we connect to c- and m-lines (RFC 6714)
 
     @property
     def first(self) -> MsrpUri:
@@ -80,6 +96,10 @@ class Negotiated(msgspec.Struct, frozen=True):
     accept_wrapped_types: tuple[str, ...] = ()
     max_size: int | None = None  #: bytes that the peer takes; None for no limit told
     fingerprints: tuple[Fingerprint, ...] = ()  #: of the peer's certificate, for MSRPS
+    #: host and port to connect to in place of those of the path's first URI (RFC 6714)
+    anchor: tuple[str, int] | None = None
+    #: whether a middle box is in the way of a peer who does not know it: §4.2 wants a new offer
+    falls_back: bool = False
 
     def accepts(self, media_type: MediaType) -> bool:
         """Whether the peer takes this type unwrapped."""
@@ -188,6 +208,7 @@ class _Description:
             fingerprints=tuple(
                 filter(None, map(parse_fingerprint, media.fingerprints or self.fingerprints))
             ),
+            cema=self._attribute(media, "msrp-cema") is not None,
         )
 
     def _attribute(self, media: _Media, name: str) -> str | None:
@@ -234,7 +255,8 @@ def parse_message_media(body: bytes, *, plain: bool = True, tls: bool = False) -
 def make_offer(local: LocalMedia) -> bytes:
     """Our offer: one m-line; actpass when we can be reached, else active (RFC 6135 §4.2)."""
     lines = _session_lines(local, "0 0")
-    lines += _media_lines(local, "actpass" if local.reachable else "active")
+    # RFC 6135 §4.2.2: who is behind a relay can be reached by it.
+    lines += _media_lines(local, "actpass" if local.reachable or local.relays else "active")
     return _render(lines)
 
 
@@ -247,14 +269,35 @@ def make_answer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
     description = _Description(offer)
     chosen, remote = _choose(description, plain=not local.secure, tls=local.secure)
     # RFC 6135 §4.2: who says nothing, or holdconn, is active when it offers.
-    active = remote.setup == "passive" or (remote.setup == "actpass" and not local.reachable)
+    reachable = local.reachable or bool(local.relays)
+    active = remote.setup == "passive" or (remote.setup == "actpass" and not reachable)
+    if local.cema:
+        local = msgspec.structs.replace(local, cema=_answers_cema(local, remote))
+    anchor = (remote.host, remote.port) if local.cema and active else None
     lines = _session_lines(local, description.time)
     for media in description.media:
         if media is chosen:
             lines += _media_lines(local, "active" if active else "passive")
         else:
             lines.append(_refusal_line(media))
-    return _render(lines), _negotiated(remote, active)
+    return _render(lines), _negotiated(remote, active, anchor)
+
+
+def _answers_cema(local: LocalMedia, remote: MessageMedia) -> bool:
+    """Whether an offer is answered by RFC 6714 §4.3.
+
+    Raises NotAcceptable for one that a middle box spoilt.
+    """
+    if not remote.cema:
+        if remote.anchored:
+            raise _refused(399, "c= and m= lines are not those of a=path, and no a=msrp-cema")
+        return False
+    relayed = len(remote.path) > 1
+    return not (
+        (local.relays and relayed)
+        or (relayed and remote.setup == "active")
+        or (local.relays and remote.setup == "passive")
+    )
 
 
 def accept_answer(local: LocalMedia, answer: bytes) -> Negotiated:
@@ -264,10 +307,23 @@ def accept_answer(local: LocalMedia, answer: bytes) -> Negotiated:
     """
     remote = parse_message_media(answer, plain=not local.secure, tls=local.secure)
     # Only a peer that says active connects: older ones say nothing and wait (RFC 4975 §5.4).
-    return _negotiated(remote, remote.setup != "active" or not local.reachable)
+    active = remote.setup != "active" or not (local.reachable or local.relays)
+    if not local.cema or not remote.anchored:
+        return _negotiated(remote, active)
+    if remote.cema:
+        anchor = (remote.host, remote.port) if active and not local.relays else None
+        return _negotiated(remote, active, anchor)
+    relayed = bool(local.relays) or len(remote.path) > 1
+    return _negotiated(remote, active, falls_back=relayed if active else True)
 
 
-def _negotiated(remote: MessageMedia, active: bool) -> Negotiated:
+def _negotiated(
+    remote: MessageMedia,
+    active: bool,
+    anchor: tuple[str, int] | None = None,
+    *,
+    falls_back: bool = False,
+) -> Negotiated:
     return Negotiated(
         remote.path,
         active,
@@ -275,6 +331,8 @@ def _negotiated(remote: MessageMedia, active: bool) -> Negotiated:
         remote.accept_wrapped_types,
         remote.max_size,
         remote.fingerprints,
+        anchor,
+        falls_back,
     )
 
 
@@ -298,9 +356,23 @@ def _media_lines(local: LocalMedia, setup: str) -> list[str]:
         f"a=max-size:{local.max_size}",
         f"a=setup:{setup}",
     ]
+    if local.cema:
+        lines.append("a=msrp-cema")
     if local.secure and local.fingerprint and not local.relays:
         lines.append(f"a=fingerprint:{local.fingerprint}")
     return lines
+
+
+def _plain(host: str) -> str:
+    """An address in its usual form (RFC 5952); empty for a name."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return ""
+
+
+def _same(one: str, other: str) -> bool:
+    return not one or not other or one == other
 
 
 def _refusal_line(media: _Media) -> str:

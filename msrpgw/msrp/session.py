@@ -109,6 +109,7 @@ class Session:
             origin=former.origin if former else int.from_bytes(endpoint.random(4)),
             version=former.version + 1 if former else 1,
             fingerprint=endpoint.secure.fingerprint if endpoint.secure is not None else "",
+            cema=settings.cema,
         )
         #: MSRPS, when it is known: what a peer's certificate must prove
         self._wanted: Wanted | None = None
@@ -143,12 +144,13 @@ class Session:
 
     # SDP
 
-    def offer(self, protected: bool = False) -> bytes:
+    def offer(self, protected: bool = False, *, cema: bool = True) -> bytes:
         """Our SDP offer (RFC 4975 §8); the same again in a later offer that changes nothing.
 
-        ``protected``: it goes over TLS, and so may MSRP: then we offer MSRPS.
-        Raises SipError when our relay is not there.
+        ``protected``: it goes over TLS, so we may offer MSRPS; ``cema``: whether RFC 6714 may be
+        used.  Raises SipError when our relay is not there.
         """
+        self._local = msgspec.structs.replace(self._local, cema=cema and self._local.cema)
         self._use_relay()
         if self._lease is None and (protected or self._endpoint.settings.require_tls):
             self._use_tls()
@@ -256,10 +258,7 @@ class Session:
     # Binding
 
     def start(self) -> None:
-        """Offer and answer are done: connect, or wait for the peer to (RFC 6135).
-
-        A host name that can't be one loses the session before this returns.
-        """
+        """Offer and answer are done: connect, or wait for the peer to (RFC 6135)."""
         peer = self.peer
         if peer is None or self.state is not SessionState.NEGOTIATING:
             return
@@ -310,7 +309,7 @@ class Session:
             self.connected(self._lease.connection)
             return
         self._endpoint.pool.connect(
-            self.peer.remote_path[0], self, alone=self._alone, wanted=self._wanted
+            self.peer.remote_path[0], self, self._alone, self._wanted, self.peer.anchor
         )
 
     def connected(self, connection: Connection) -> None:

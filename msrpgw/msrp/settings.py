@@ -1,6 +1,6 @@
 """What can be set in the MSRP room: the table ``[msrp]`` of the configuration file."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,12 @@ class MsrpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     #: whether only MSRPS will do; else a call that goes over TLS offers MSRPS, others MSRP,
     #: and peers have their choice
     require_tls: bool = False
+    #: what of a path must be the same for two to be one session's: ``uri`` (RFC 4975 §6.1), or
+    #: the ``session-id`` alone, where middle boxes change hosts and ports on the way
+    path_match: Literal["uri", "session-id"] = "uri"
+    #: whether TCP goes to c- and m-lines in place of the path, as middle boxes that anchor media
+    #: want it (RFC 6714); peers and boxes that don't know of it are found out
+    cema: bool = False
     #: whether peers can connect to ``my_uri``: offers say actpass, else active (RFC 6135)
     reachable: bool = True
     #: ``msrps://[USER@]HOST[:PORT]`` of an MSRP relay that all sessions go through (RFC 4976);

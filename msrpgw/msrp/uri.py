@@ -137,3 +137,8 @@ def split_address(text: str) -> tuple[str, int]:
     """Split ``ADDRESS:PORT``; an IPv6 address loses its brackets."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def uri_host(host: str) -> str:
+    """A host as URIs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
