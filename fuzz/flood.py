@@ -1,8 +1,9 @@
 """Floods a running gateway while an honest conversation goes on: ``make flood``.
 
-Slow connections, calls without ACK, and MESSAGEs to ever new users, all from one address; the
-honest users are at another.  Fails when honest messages are lost, when one in a hundred takes more
-than a second, when the gateway grows without bound, or when its counters don't say what it refused.
+Slow connections, handshakes of TLS that are never finished, calls without ACK, and MESSAGEs to ever
+new users; the honest users are at another address.  Fails when honest messages are lost, when one
+in a hundred takes more than a second, when the gateway grows without bound, or when its counters
+don't say what it refused.
 """
 
 import argparse
@@ -16,8 +17,10 @@ import urllib.request
 from pathlib import Path
 
 from fuzz.live import LATE, Honest, configuration, free_port, memory, start_gateway, wait_for
+from tests.tls.authority import issue
 
 ATTACKER = "127.0.0.66"
+SILENT = "127.0.0.67"
 #: bytes that the gateway may grow by
 GROWTH = 60 * 1024 * 1024
 
@@ -27,6 +30,10 @@ source_rate = 200.0
 source_burst = 300
 source_half_open = 50
 source_connections = 400
+[tls]
+max_handshakes = 200
+handshake_timeout = 3.0
+certificate = ["{certificate}"]
 """
 
 
@@ -43,6 +50,20 @@ def slow(sip: int, msrp: int, count: int) -> None:
             with contextlib.suppress(OSError):
                 connection.send(data[second : second + 1])
         time.sleep(1.0)
+
+
+def half_open(port: int, count: int) -> None:
+    """So many connections that begin a handshake and say no more, until all are cut off."""
+    held = []
+    for _ in range(count):
+        with contextlib.suppress(OSError):
+            held.append(socket.create_connection(("127.0.0.1", port), 5.0, (SILENT, 0)))
+            held[-1].send(b"\x16\x03\x01")
+    for connection in held:
+        connection.settimeout(10.0)
+        with contextlib.suppress(OSError):
+            connection.recv(1)
+        connection.close()
 
 
 def requests(sip: int, method: str, count: int) -> None:
@@ -82,7 +103,7 @@ def counters(port: int) -> dict[str, float]:
     found: dict[str, float] = {}
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as answer:
         for line in answer.read().decode().splitlines():
-            if line.startswith("msrpgw_limited_total{"):
+            if line.startswith(("msrpgw_limited_total{", "msrpgw_sip_refused_total{")):
                 found[line.split('"')[1]] = float(line.rsplit(" ", 1)[1])
     return found
 
@@ -91,6 +112,7 @@ async def run(connections: int, count: int) -> list[str]:
     """The whole of it; returns what is wrong."""
     sip, msrp = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
     own, http = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    sips = free_port(socket.SOCK_STREAM)
     loop = asyncio.get_running_loop()
     _, honest = await loop.create_datagram_endpoint(
         lambda: Honest(sip, msrp, own), ("127.0.0.1", 0)
@@ -101,7 +123,9 @@ async def run(connections: int, count: int) -> list[str]:
     sizes = [0, 0]
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "msrpgw.toml"
-        text = configuration(sip, msrp, honest.port) + LIMITS
+        certificate = issue(ips=("127.0.0.1",)).write(str(Path(directory) / "own.pem"))
+        text = configuration(sip, msrp, honest.port) + LIMITS.format(certificate=certificate)
+        text = text.replace('"]\noutbound', f'", "tls:127.0.0.1:{sips}"]\noutbound')
         text = text.replace("http = []", f'http = ["127.0.0.1:{http}"]')
         config.write_text(text, encoding="utf-8")
         with open(Path(directory) / "log", "wb") as log:
@@ -114,6 +138,7 @@ async def run(connections: int, count: int) -> list[str]:
             sizes[0] = memory(gateway.pid)
             await asyncio.gather(
                 asyncio.to_thread(slow, sip, msrp, connections),
+                asyncio.to_thread(half_open, sips, connections),
                 asyncio.to_thread(requests, sip, "INVITE", count),
                 asyncio.to_thread(requests, sip, "MESSAGE", count),
             )
@@ -134,12 +159,16 @@ async def run(connections: int, count: int) -> list[str]:
         problems.append("more than one in a hundred honest messages is late")
     if sizes[1] - sizes[0] > GROWTH:
         problems.append(f"it grew from {sizes[0]} to {sizes[1]} bytes")
-    for reason in ("slow", "source_half_open", "source_rate", "source_connections"):
+    for reason in (
+        *("slow", "source_half_open", "source_rate", "source_connections"),
+        *("failed_handshakes", "refused_handshakes"),
+    ):
         if not refused.get(reason):
             problems.append(f"nothing was counted as {reason}")
     print(
-        f"{connections} slow connections, {count} calls, {count} messages; {len(took)} honest"
-        f" messages, p50 {took[len(took) // 2]:.3f} s, p99 {took[len(took) * 99 // 100]:.3f} s,"
+        f"{connections} slow connections and half handshakes, {count} calls, {count} messages;"
+        f" {len(took)} honest messages, p50 {took[len(took) // 2]:.3f} s,"
+        f" p99 {took[len(took) * 99 // 100]:.3f} s,"
         f" longest {took[-1]:.3f} s; memory {[size // 1024 // 1024 for size in sizes]} MiB;"
         f" refused { {reason: int(number) for reason, number in refused.items() if number} }"
     )

@@ -225,7 +225,7 @@ class Transports:
             self._datagrams.append(socket)
         else:
             factory = self._streams_of(transport).accepting
-            made = IReactorTCP(self._reactor).listenTCP(port, factory, interface=host)
+            made = IReactorTCP(self._reactor).listenTCP(port, factory, backlog=1024, interface=host)
         self._ports.append(made)
         bound = made.getHost()
         if isinstance(bound, (IPv4Address, IPv6Address)):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -78,6 +78,10 @@ class TortureTests(SynchronousTestCase):
     def test_one_answer(
         self, behaviours: list[Behaviour], method: str, transport: str, lost: str
     ) -> None:
+        # Who repeats the 2xx of an INVITE that was lost is its usage, and there is none here.
+        assume(
+            method != "INVITE" or "x" not in lost or all(b.status // 100 != 2 for b in behaviours)
+        )
         self.network = Network(lost=lose(lost))
         self.reached: list[str] = []
         us = make_agent(self.network, US)
