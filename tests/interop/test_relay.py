@@ -1,15 +1,22 @@
 """Kamailio's ``msrp`` module as the relay that the gateway's sessions go through (RFC 4976)."""
 
+import os
 from pathlib import Path
 
 import msgspec
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from msrpgw.config import Config
+from msrpgw.msrp.endpoint import Endpoint
+from msrpgw.msrp.settings import MsrpSettings
+from msrpgw.tls.settings import TlsSettings
 from msrpgw.ua.demo import free_ports
-from msrpgw.ua.users import PageUser
+from msrpgw.ua.users import MsrpUser, PageUser
 from tests.interop.kamailio import KAMAILIO
 from tests.interop.peers import HOST, PeerTestCase, Program, taken
+from tests.interop.test_tls import tls_module
+from tests.tls.authority import CA, issue, make_tls
 
 #: nearly as the module's documentation has it
 ROUTES = """\
@@ -18,8 +25,9 @@ log_stderror=yes
 children=1
 auto_aliases=no
 tcp_accept_no_cl=yes
-listen=tcp:%(host)s:%(port)d
+listen=%(transport)s:%(host)s:%(port)d
 mpath="%(modules)s"
+%(tls)s
 loadmodule "sl.so"
 loadmodule "pv.so"
 loadmodule "xlog.so"
@@ -50,7 +58,7 @@ event_route[msrp:frame-in] {
         $var(id) = "s" + $RANDOM + "x" + $RANDOM;
         $sht(msrp=>$var(id)::srcaddr) = $msrp(srcaddr);
         $sht(msrp=>$var(id)::srcsock) = $msrp(srcsock);
-        $var(path) = "Use-Path: msrp://%(host)s:%(port)d/" + $var(id) + ";tcp";
+        $var(path) = "Use-Path: %(scheme)s://%(host)s:%(port)d/" + $var(id) + ";tcp";
         $var(more) = $var(path) + "\\r\\nExpires: 600\\r\\n";
         msrp_reply("200", "OK", "$var(more)");
     } else if ($msrp(method) == "SEND" || $msrp(method) == "REPORT") {
@@ -83,6 +91,8 @@ class RelayTests(PeerTestCase):
     if not KAMAILIO:
         skip = "kamailio is not installed (Debian package kamailio)"
 
+    scheme, transport = "msrp", "tcp"
+
     def setUp(self) -> "Deferred[None]":
         [self.relay_port] = free_ports(1)
         super().setUp()
@@ -98,7 +108,14 @@ class RelayTests(PeerTestCase):
         """Start Kamailio; returns when it listens."""
         directory = self.directory()
         [modules] = Path("/usr/lib").glob("*/kamailio/modules")
-        routes = ROUTES % {"host": HOST, "port": self.relay_port, "modules": f"{modules}/"}
+        routes = ROUTES % {
+            "host": HOST,
+            "port": self.relay_port,
+            "modules": f"{modules}/",
+            "scheme": self.scheme,
+            "transport": self.transport,
+            "tls": self.tls_lines(directory),
+        }
         Path(directory, "kamailio.cfg").write_text(routes)
         kamailio = self.start(
             *(KAMAILIO, "-f", f"{directory}/kamailio.cfg", "-DD", "-E", "-m", "64", "-M", "8"),
@@ -108,6 +125,10 @@ class RelayTests(PeerTestCase):
         await self.until(lambda: taken(self.relay_port, "tcp"), kamailio)
         return kamailio
 
+    def tls_lines(self, directory: str) -> str:
+        """Of Kamailio's configuration."""
+        return ""
+
     def configuration(self) -> Config:
         """The gateway's, with the relay."""
         file = Path(self.mktemp()).absolute()
@@ -115,7 +136,7 @@ class RelayTests(PeerTestCase):
         config = super().configuration()
         msrp = msgspec.structs.replace(
             config.msrp,
-            relay_uri=f"msrp://gw@{HOST}:{self.relay_port}",
+            relay_uri=f"{self.scheme}://gw@{HOST}:{self.relay_port}",
             relay_password_file=str(file),
         )
         return msgspec.structs.replace(config, msrp=msrp)
@@ -162,3 +183,46 @@ class RelayTests(PeerTestCase):
         await self.until_ready()
         alice.send(self.bob_uri, "two", self.sent.append)
         await self.until(lambda: self.received == ["one", "two"])
+
+
+class TlsTests(RelayTests):
+    """The same over TLS, as RFC 4976 has it: the relay's certificate is of a known authority."""
+
+    if KAMAILIO and not tls_module():
+        skip = "Kamailio has no TLS here (Debian package kamailio-tls-modules)"
+
+    scheme, transport = "msrps", "tls"
+
+    def tls_lines(self, directory: str) -> str:
+        """With a certificate of its own."""
+        own = issue(ips=(HOST,), issuer=CA)
+        Path(directory, "own.pem").write_bytes(own.pem)
+        Path(directory, "key.pem").write_bytes(own.key_pem())
+        return (
+            'enable_tls=yes\nloadmodule "tls.so"\nmodparam("tls", "tls_method", "TLSv1.2+")\n'
+            f'modparam("tls", "certificate", "{directory}/own.pem")\n'
+            f'modparam("tls", "private_key", "{directory}/key.pem")\n'
+        )
+
+    def configuration(self) -> Config:
+        """The gateway listens for no TLS itself, and knows the authority."""
+        ca = Path(self.mktemp()).absolute()
+        ca.write_bytes(CA.pem)
+        return msgspec.structs.replace(super().configuration(), tls=TlsSettings(ca_file=str(ca)))
+
+    def msrp_user(self, proxy: int) -> MsrpUser:
+        """``sip:bob``, who has MSRPS."""
+        endpoint = Endpoint(
+            reactor,
+            self.timers,
+            os.urandom,
+            MsrpSettings(listen=f"{HOST}:0", listen_tls=f"{HOST}:0", require_tls=True),
+            allow_source=lambda address: True,
+            tls=make_tls(self.mktemp(), issue(ips=(HOST,), issuer=CA), host=HOST),
+        )
+        endpoint.listen()
+        self.addCleanup(endpoint.close)
+        agent = self.agent(self.user_port, proxy)
+        user = MsrpUser(agent, endpoint, self.timers, self.bob_uri, self.came, reports=True)
+        self.addCleanup(user.leave)
+        return user
