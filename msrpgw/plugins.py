@@ -6,7 +6,7 @@ message that says what to mend.  Imports ``interfaces`` and the rooms' settings.
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import twisted.plugins
@@ -41,16 +41,8 @@ def build_policy(settings: PolicySettings) -> IPolicy:
     """
     if settings.plugin is None:
         return TemplatePolicy(settings)
-    place = "[policy] plugin"
-    plugin = _find(IPolicyPlugin, settings.plugin, place)
-    try:
-        policy = plugin.make_policy(settings.options)
-    except ValueError as error:
-        raise ConfigError([f"[policy] options: {error}"]) from error
-    except Exception as error:
-        raise _broken(place, settings.plugin, error) from error
-    _verify(IPolicy, policy, place, settings.plugin)
-    return policy
+    plugin = _find(IPolicyPlugin, settings.plugin, "[policy] plugin")
+    return _make(IPolicy, "policy", settings.plugin, lambda: plugin.make_policy(settings.options))
 
 
 def build_credentials(settings: AuthSettings) -> ICredentials | None:
@@ -65,15 +57,22 @@ def build_credentials(settings: AuthSettings) -> ICredentials | None:
             return read_users(settings.users_file or "")
         except ValueError as error:
             raise ConfigError([f"[auth] users_file: {error}"]) from None
-    place = "[auth] plugin"
-    plugin = _find(ICredentialsPlugin, settings.plugin, place)
+    plugin = _find(ICredentialsPlugin, settings.plugin, "[auth] plugin")
+    return _make(
+        ICredentials, "auth", settings.plugin, lambda: plugin.make_credentials(settings.options)
+    )
+
+
+def _make(interface: type[_Plugin], table: str, name: str, make: Callable[[], _Plugin]) -> _Plugin:
+    """What a plugin makes of its options.  Raises ConfigError when it can't."""
+    place = f"[{table}] plugin"
     try:
-        made = plugin.make_credentials(settings.options)
+        made = make()
     except ValueError as error:
-        raise ConfigError([f"[auth] options: {error}"]) from error
+        raise ConfigError([f"[{table}] options: {error}"]) from error
     except Exception as error:
-        raise _broken(place, settings.plugin, error) from error
-    _verify(ICredentials, made, place, settings.plugin)
+        raise _broken(place, name, error) from error
+    _verify(interface, made, place, name)
     return made
 
 

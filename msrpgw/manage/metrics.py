@@ -17,6 +17,7 @@ from msrpgw.histogram import Histogram
 from msrpgw.limits import LimitCounters
 from msrpgw.manage.statistics import Statistics
 from msrpgw.msrp.counters import MsrpCounters
+from msrpgw.sip.counters import SipCounters
 
 #: group:name of a statistic -> name of the metric, labels, and what it says
 METRICS: dict[str, tuple[str, dict[str, str], str]] = {
@@ -66,20 +67,8 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
             {"reason": reason},
             "SIP messages that were refused or dropped, by reason.",
         )
-        for reason in (
-            "challenged",
-            "failed_handshakes",
-            "malformed",
-            "merged",
-            "overloaded",
-            "refused_connections",
-            "refused_credentials",
-            "refused_handshakes",
-            "refused_identities",
-            "refused_sources",
-            "stray_responses",
-            "undeliverable",
-        )
+        for reason in SipCounters.__slots__
+        if reason not in ("authenticated", "fail_overs")
     },
     "sip:authenticated": (
         "msrpgw_sip_authenticated",

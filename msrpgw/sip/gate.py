@@ -5,7 +5,6 @@ Nothing is remembered of those who are not (RFC 3261 §8.2.7): answers need no t
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
 
 from msrpgw.auth.server import Authenticator, Demand, User
 from msrpgw.complaints import Complaints
@@ -18,20 +17,6 @@ from msrpgw.sip.uri import SipUri, Uri, parse_uri
 
 #: how many times as much as a datagram brought goes back to a source that has proven nothing
 _AMPLIFICATION = 3
-
-
-class Answer(Protocol):
-    """Answers a request without a transaction."""
-
-    def __call__(
-        self,
-        request: Request,
-        source: ReplyPath,
-        status: int,
-        reason: str | None = None,
-        *headers: tuple[str, str],
-    ) -> None:
-        """The same request gets the same answer."""
 
 
 class Stateless:
@@ -70,7 +55,7 @@ class Gate:
     def __init__(
         self,
         transactions: Transactions,
-        answer: Answer,
+        answer: Stateless,
         counters: SipCounters,
         complaints: Complaints,
     ) -> None:
