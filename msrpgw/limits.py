@@ -84,10 +84,14 @@ class Buckets:
 
     def __init__(self, rate: float, burst: int, size: int) -> None:
         """``rate`` in tokens a second, 0 for no limit; ``burst`` is what a full bucket has."""
+        self._buckets: dict[str, tuple[float, float]] = {}  # tokens, and when there were so many
+        self.configure(rate, burst, size)
+
+    def configure(self, rate: float, burst: int, size: int) -> None:
+        """Use these from now on."""
         self._rate = rate
         self._burst = float(burst)
         self._size = size
-        self._buckets: dict[str, tuple[float, float]] = {}  # tokens, and when there were so many
 
     def __len__(self) -> int:
         """How many keys are remembered."""
@@ -101,7 +105,7 @@ class Buckets:
         tokens = min(self._burst, tokens + (now - since) * self._rate)
         enough = tokens >= 1.0
         self._buckets[key] = (tokens - 1.0 if enough else tokens, now)
-        if len(self._buckets) > self._size:
+        while len(self._buckets) > self._size:
             del self._buckets[next(iter(self._buckets))]
         return enough
 
@@ -110,7 +114,7 @@ class Shares:
     """How many of something each key has.  Remembers only keys that have one."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._counts: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -119,7 +123,7 @@ class Shares:
 
     def full(self, key: str) -> bool:
         """Whether a key has all it may have."""
-        return self._counts.get(key, 0) >= self._limit
+        return self._counts.get(key, 0) >= self.limit
 
     def enter(self, key: str) -> None:
         """One more."""
@@ -148,6 +152,18 @@ class Limits:
         self.settings = settings or LimitSettings()
         self.trusted = trusted
         self.counters = LimitCounters()
+        self._heeding: list[Callable[[LimitSettings], None]] = []
+
+    def heed(self, use: Callable[[LimitSettings], None]) -> None:
+        """Have somebody use the settings, now and whenever they change."""
+        self._heeding.append(use)
+        use(self.settings)
+
+    def configure(self, settings: LimitSettings) -> None:
+        """Use these from now on; who has more than they allow keeps it."""
+        self.settings = settings
+        for use in self._heeding:
+            use(settings)
 
     def exempt(self, host: str) -> bool:
         """Whether what holds for one user or source does not hold for an IP address."""
@@ -163,7 +179,11 @@ class Connections:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._shares = Shares(limits.settings.source_connections)
+        self._shares = Shares(0)
+        limits.heed(self._use)
+
+    def _use(self, settings: LimitSettings) -> None:
+        self._shares.limit = settings.source_connections
 
     def full(self, host: str) -> bool:
         """Whether an address may not have another connection; counted if so."""

@@ -34,7 +34,7 @@ class Overload:
 
     def __init__(self, limit: float) -> None:
         """``limit``: seconds of average delay that are too much."""
-        self._limit = limit
+        self.limit = limit  #: seconds of average delay that are too much
         self._average = 0.0
         self._due = 0.5  # what is to be refused, in requests
         self.share = 0.0  #: of new sessions that are refused
@@ -51,12 +51,12 @@ class Overload:
 
     def observe(self, delay: float) -> bool:
         """The reactor was so late, in seconds.  Returns whether the state has changed."""
-        worst = min(max(delay, 0.0), WORST * self._limit)
+        worst = min(max(delay, 0.0), WORST * self.limit)
         self._average += WEIGHT * (worst - self._average)
         before = self.state
-        if self._average > self._limit:
+        if self._average > self.limit:
             self.share += HARDER * (1.0 - self.share)
-        elif self._average < self._limit / 2:
+        elif self._average < self.limit / 2:
             self.share = max(0.0, self.share - SOFTER)
         return self.state is not before
 

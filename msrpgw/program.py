@@ -14,6 +14,7 @@ from msrpgw.access import Access
 from msrpgw.config import TABLES, Config
 from msrpgw.errors import ConfigError
 from msrpgw.gateway.operator import Operator
+from msrpgw.limits import Limits
 from msrpgw.log import Threshold
 from msrpgw.manage.sinks.sinks import Sinks
 from msrpgw.plugins import build_policy
@@ -22,7 +23,7 @@ from msrpgw.tls.contexts import Tls
 _log = Logger()
 
 #: tables that are read at the start alone: what listens, and where things are kept
-FIXED = frozenset({"sip", "msrp", "journal", "limits", "state", "manage", "dns"})
+FIXED = frozenset({"sip", "msrp", "journal", "state", "manage", "dns"})
 
 
 class ProgramControl:
@@ -40,6 +41,7 @@ class ProgramControl:
         *,
         now: Callable[[], float],
         tls: Tls | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """``load`` reads the configuration: of a file, or with None the one that we run on.
 
@@ -54,6 +56,7 @@ class ProgramControl:
         self._listeners = listeners
         self._now = now
         self._tls = tls
+        self._limits = limits or Limits()
         self._since = now()
 
     def status(self) -> dict[str, Any]:
@@ -132,6 +135,7 @@ class ProgramControl:
             event_text=config.events.text,
         )
         use_access()
+        self._limits.configure(config.limits)
         if use_sinks is not None:
             use_sinks()
         if self._tls is not None and prepared is not None:

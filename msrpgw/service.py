@@ -455,6 +455,7 @@ def make_service(
         },
         now=time.time,
         tls=tls,
+        limits=limits,
     )
     management = Management(
         reactor,

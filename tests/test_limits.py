@@ -44,6 +44,15 @@ class BucketTests(SynchronousTestCase):
             self.assertFalse(buckets.take("loud", 0.0))
             self.assertLessEqual(len(buckets), 100)
 
+    def test_configure(self) -> None:
+        """Other numbers hold at once, for who is known, too; what is too much is forgotten."""
+        buckets = Buckets(1.0, 5, 10)
+        for name in "abcdefgh":
+            buckets.take(name, 0.0)
+        buckets.configure(1.0, 1, 3)
+        self.assertEqual([buckets.take("h", 0.0), buckets.take("h", 0.0)], [True, False])
+        self.assertLessEqual(len(buckets), 3)
+
     def test_no_limit(self) -> None:
         buckets = Buckets(0.0, 1, 10)
         self.assertTrue(all(buckets.take("a", 0.0) for _ in range(1000)))

@@ -11,6 +11,7 @@ from msrpgw import __version__
 from msrpgw.access import Access
 from msrpgw.config import Config, Overrides, load
 from msrpgw.gateway.operator import Operator
+from msrpgw.limits import Limits
 from msrpgw.log import Threshold
 from msrpgw.plugins import build_sinks
 from msrpgw.program import ProgramControl
@@ -30,7 +31,7 @@ class ControlCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
         self.path = self.mktemp()
         self.write("")
-        self.town = Town()
+        self.town = Town(limits=Limits(trusted=lambda host: False))
         self.alice = Wire(self.town, "alice", "192.0.2.1")
         self.bob = WireMsrp(self.town, "bob", "192.0.2.2")
         self.trusted = TrustedSources(Config().security)
@@ -52,6 +53,7 @@ class ControlCase(SynchronousTestCase):
             self.threshold,
             lambda: {"sip": ["udp:127.0.0.1:5060"]},
             now=lambda: EPOCH + self.town.clock.seconds(),
+            limits=self.town.limits,
         )
 
     def observe(self, event: dict[str, Any]) -> None:
@@ -129,6 +131,30 @@ class ReloadTests(ControlCase):
         self.assertEqual(len(self.town.gateway.sessions), 1)
         self.town.run(2)
         self.assertEqual(self.town.gateway.sessions, {})
+
+    def test_shares(self) -> None:
+        """Who has more than is allowed now keeps it, and gets no more; then less strict again."""
+        self.bob.call(self.alice.uri)
+        self.town.run(1)
+        strict = "[limits]\nuser_rate = 1.0\nuser_burst = 1\nsource_sessions = 1\nretry_after = 7\n"
+        told = self.reload(strict)
+        self.assertEqual(
+            told["changed"],
+            [
+                f"[limits] {key}"
+                for key in ("user_rate", "user_burst", "source_sessions", "retry_after")
+            ],
+        )
+        self.assertEqual(told["needs_restart"], [])
+        self.assertEqual(self.alice.message(self.bob.uri).status, 200)
+        refused = self.alice.message(self.bob.uri)
+        self.assertEqual((refused.status, refused.headers.get("Retry-After")), (480, "7"))
+        self.assertEqual(self.bob.call("sip:carol@192.0.2.3").status, 480)
+        self.assertEqual(len(self.town.gateway.sessions), 1)
+        self.reload("")
+        self.assertEqual(self.alice.message(self.bob.uri).status, 200)
+        self.assertEqual(self.bob.call("sip:carol@192.0.2.3").status, 200)
+        self.assertEqual(len(self.town.gateway.sessions), 2)
 
     def test_policy_and_notice(self) -> None:
         self.reload(

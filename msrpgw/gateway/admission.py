@@ -15,7 +15,7 @@ from msrpgw.gateway.facts import facts_of
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.telling import Teller
 from msrpgw.interfaces import IPolicy
-from msrpgw.limits import Buckets, Limits, Shares
+from msrpgw.limits import Buckets, Limits, LimitSettings, Shares
 from msrpgw.overload import INTERVAL, Overload
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.message import Request
@@ -65,24 +65,32 @@ class Admission:
         is busy; default: that of the timers.
         """
         limits = limits or Limits()
-        settings = limits.settings
         self._agent = agent
         self._timers = timers
         self._limits = limits
         self._seconds = seconds or timers.seconds
-        self._users = Buckets(settings.user_rate, settings.user_burst, settings.remembered)
-        self._sources = Buckets(settings.source_rate, settings.source_burst, settings.remembered)
-        self._user_sessions = Shares(settings.user_sessions)
-        self._source_sessions = Shares(settings.source_sessions)
-        self._source_half_open = Shares(settings.source_half_open)
+        self._users = Buckets(0.0, 0, 0)
+        self._sources = Buckets(0.0, 0, 0)
+        self._user_sessions = Shares(0)
+        self._source_sessions = Shares(0)
+        self._source_half_open = Shares(0)
         self._owners: dict[object, tuple[str, str]] = {}  # session -> user, source
         self._half_open: set[object] = set()
         self._asking = ("", "")  # user and source of the request that is being looked at
-        self._retry_after = (("Retry-After", str(settings.retry_after)),)
         self._timer: Timer | None = None
         self._gateway: Guarded | None = None
         self._due = 0.0
-        self.overload = Overload(settings.overload_delay)
+        self.overload = Overload(limits.settings.overload_delay)
+        limits.heed(self._use)
+
+    def _use(self, settings: LimitSettings) -> None:
+        self._users.configure(settings.user_rate, settings.user_burst, settings.remembered)
+        self._sources.configure(settings.source_rate, settings.source_burst, settings.remembered)
+        self._user_sessions.limit = settings.user_sessions
+        self._source_sessions.limit = settings.source_sessions
+        self._source_half_open.limit = settings.source_half_open
+        self._retry_after = (("Retry-After", str(settings.retry_after)),)
+        self.overload.limit = settings.overload_delay
 
     # Requests
 

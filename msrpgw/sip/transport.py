@@ -137,7 +137,6 @@ class _Datagrams(DatagramProtocol):
         self._owner = owner
         self._limits = sizes
         self.limits = limits
-        self._amplification = limits.settings.amplification
         self._sources: dict[tuple[str, int], DatagramSource] = {}
         self.listener = Listener("UDP", "", 0)
 
@@ -152,7 +151,7 @@ class _Datagrams(DatagramProtocol):
                 self._sources.clear()
             source = self._sources[addr] = DatagramSource(self, addr)
         if source.allowance is not None:
-            source.allowance += self._amplification * len(datagram)
+            source.allowance += self.limits.settings.amplification * len(datagram)
         self._owner.message_received(message, source)
 
     def write(self, data: bytes, address: tuple[str, int]) -> str:

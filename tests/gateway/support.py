@@ -85,7 +85,7 @@ class Town:
         self._delivery = delivery or DeliverySettings(message_ttl=0)
         self._notice = notice or NoticeSettings()
         self._policy = policy or PolicySettings()
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._lives = 0
         self.live()
 
@@ -93,7 +93,7 @@ class Town:
         """Start a gateway process: the first, or the next with what the journal has."""
         self._lives += 1
         self.agent = make_agent(
-            self.network, self.host, 5060, life=self._lives, limits=self._limits, **self._sip
+            self.network, self.host, 5060, life=self._lives, limits=self.limits, **self._sip
         )
         self.endpoint = self._endpoint(self.host, 2855, life=self._lives, **self._msrp)
         self.hub = EventHub()
@@ -110,7 +110,7 @@ class Town:
             self.hub,
             random=CountingRandom(f"gateway {self.host} {self._lives}"),
             now=lambda: EPOCH + self.clock.seconds(),
-            admission=Admission(self.agent, self.agent.timers, self._limits, self.clock.seconds),
+            admission=Admission(self.agent, self.agent.timers, self.limits, self.clock.seconds),
         )
         self.gateway.use_key(b"k" * 32)
         self.gateway.start()

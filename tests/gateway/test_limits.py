@@ -30,7 +30,7 @@ class RateTests(AliceTestCase):
         self.assertIn(other.message(bob.uri).status, (200, 202))
         self.town.run(1.0)
         self.assertEqual(self.send(), 200)
-        self.assertEqual(self.town._limits.counters.user_rate, 1)
+        self.assertEqual(self.town.limits.counters.user_rate, 1)
 
     def test_source(self) -> None:
         """Too many of one address, whoever they say they are."""
@@ -42,7 +42,7 @@ class RateTests(AliceTestCase):
             request.headers.set("From", f"<sip:user{number}@192.0.2.1>;tag=1")
             statuses.append(self.alice.ask(request).status)
         self.assertEqual(statuses[2:], [480, 480])
-        self.assertEqual(self.town._limits.counters.source_rate, 2)
+        self.assertEqual(self.town.limits.counters.source_rate, 2)
 
     def test_trusted(self) -> None:
         """A proxy carries the messages of many."""
@@ -65,7 +65,7 @@ class ShareTests(AliceTestCase):
         users[0].in_dialog("BYE")
         self.town.run(0.5)
         self.assertEqual(self.alice.message(users[2].uri, seconds=0.5).status, 202)
-        self.assertEqual(self.town._limits.counters.user_sessions, 1)
+        self.assertEqual(self.town.limits.counters.user_sessions, 1)
 
     def test_half_open(self) -> None:
         """An address with too many sessions that don't come up; all together get 503."""
@@ -74,7 +74,7 @@ class ShareTests(AliceTestCase):
         self.assertEqual([self.alice.message(s.uri).status for s in silent[:3]], [202, 202, 480])
         dan = Wire(self.town, "dan", "192.0.2.4")
         self.assertEqual([dan.message(s.uri).status for s in silent[3:5]], [202, 503])
-        counters = self.town._limits.counters
+        counters = self.town.limits.counters
         self.assertEqual((counters.source_half_open, counters.half_open), (1, 1))
         silent[0].answer(silent[0].requests("INVITE")[0], 486)
         self.town.run(0.5)
@@ -92,7 +92,7 @@ class ShareTests(AliceTestCase):
         self.assertEqual(self.alice.message(bob.uri, seconds=0.5).status, 202)
         self.town.run(40.0, 0.1)
         self.assertEqual(len(self.town.gateway.sessions), 1)
-        self.assertEqual(self.town._limits.counters.source_half_open, 4)
+        self.assertEqual(self.town.limits.counters.source_half_open, 4)
 
 
 class OverloadTests(AliceTestCase):
@@ -133,7 +133,7 @@ class OverloadTests(AliceTestCase):
         self.assertEqual((refused.status, refused.headers.get("Retry-After")), (503, "5"))
         self.assertEqual(len(self.town.agent.transactions), before)
         self.assertEqual(self.send(), 200)
-        self.assertEqual(self.town._limits.counters.overload, 2)
+        self.assertEqual(self.town.limits.counters.overload, 2)
         self.assertTrue(self.town.sink.named("E_MSRPGW_OVERLOAD"))
 
     def test_over(self) -> None:
@@ -165,7 +165,7 @@ class ReflectionTests(SynchronousTestCase):
         town.run(100.0, 0.1)
         sent = sum(len(one.data) for one in town.network.datagrams if one.source[0] == mallory.host)
         self.assertLessEqual(self.sent_to(town, mallory.host), 3 * sent)
-        self.assertGreater(town._limits.counters.amplification, 2)
+        self.assertGreater(town.limits.counters.amplification, 2)
         self.assertEqual(mallory.requests("BYE"), [])
         self.assertEqual(town.gateway.sessions, {})
 
