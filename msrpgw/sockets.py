@@ -45,7 +45,7 @@ class _Prompt(tcp.Connection):
 
     def write_now(self) -> None:
         """Try once; the rest, and any trouble, is for the reactor."""
-        if not self.connected:
+        if not self.connected or self._wrote_all():
             return
         self._left = True
         try:
@@ -55,6 +55,30 @@ class _Prompt(tcp.Connection):
             problem = True
         if problem or self._left:
             super().startWriting()  # type: ignore[no-untyped-call]
+
+    def _wrote_all(self) -> bool:
+        """Write what this turn brought, if that is all there is; False if anything is left.
+
+        What ``doWrite`` does in the general case costs 3 % of a message.
+        """
+        gathered: list[bytes] = self._tempDataBuffer
+        if self.dataBuffer or self.producerPaused or self.disconnecting or not gathered:
+            return False
+        if self.producer is not None and not self.streamingProducer:
+            return False  # it wants to be asked for more
+        data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        if len(data) > self.SEND_LIMIT:
+            return False
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            return False  # doWrite meets it again, and knows what to do
+        gathered.clear()
+        self._tempDataLen = 0
+        if sent < len(data):
+            self.dataBuffer, self.offset = data, sent
+            return False
+        return True
 
 
 class _Server(_Prompt, tcp.Server):

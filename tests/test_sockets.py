@@ -191,6 +191,25 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(taken, len(many))
         self.assertEqual(talker.resumed, 1)
 
+    def test_the_kernel_takes_a_part_of_little(self) -> None:
+        little = bytes(range(250)) * 200
+        server, peer, talker = self.connect(None)
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        server.registerProducer(talker, True)
+        server.write(little[:9])
+        server.write(little[9:])
+        self.turn()
+        self.assertEqual(self.noting.writers, {server})
+        got = peer.recv(100_000)
+        self.assertLess(len(got), len(little))
+        while len(got) < len(little):
+            server.doWrite()
+            got += peer.recv(100_000)
+        self.assertEqual(got, little)
+        server.write(b"more")
+        self.turn()
+        self.assertEqual(peer.recv(100), b"more")
+
     def test_a_producer_that_writes_when_it_is_resumed_does_not_keep_the_turn(self) -> None:
         server, peer, talker = self.connect(lambda data: server.write(b"x" * 70_000))
         server.registerProducer(talker, True)

@@ -118,8 +118,13 @@ class _IcmpPort(udp.Port):
 
     def _send_all(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
+        send = self.socket.sendto
         for datagram, address in outgoing:
-            problem = self._send(datagram, address)
+            try:
+                send(datagram, address)
+                continue
+            except OSError:
+                problem = self._send(datagram, address)
             if problem:
                 try:
                     self.undeliverable(datagram, problem)
