@@ -32,6 +32,13 @@ class IPolicy(Interface):
         """Say where an initial INVITE belongs."""
 
 
+class IAddressPolicy(IPolicy):
+    """A policy whose ``route_message`` depends on request URI, From and To alone.
+
+    It is asked once for each three of them, and its answer kept.
+    """
+
+
 class IPolicyPlugin(Interface):
     """Makes a policy.  Provided by an object in a module of ``twisted.plugins``."""
 

@@ -11,10 +11,9 @@ from typing import NamedTuple, Protocol
 from twisted.logger import Logger
 
 from msrpgw.errors import SipError
-from msrpgw.gateway.facts import facts_of
+from msrpgw.gateway.routes import Routes
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.telling import Teller
-from msrpgw.interfaces import IPolicy
 from msrpgw.limits import Buckets, Limits, LimitSettings, Shares
 from msrpgw.overload import INTERVAL, Overload
 from msrpgw.sip.agent import UserAgent
@@ -29,7 +28,7 @@ _log = Logger()
 class Guarded(Protocol):
     """What is behind it: the gateway."""
 
-    policy: IPolicy
+    routes: Routes
     teller: Teller
     sessions: dict[str, GatewaySession]
 
@@ -107,7 +106,7 @@ class Admission:
             return False
         if request.method == "MESSAGE":
             try:
-                route = gateway.policy.route_message(facts_of(_Asked(request, source)))
+                route = gateway.routes.of_message(_Asked(request, source))
             except SipError:
                 return False  # it has an answer of its own
             if isinstance(route, Refusal) or route.key in gateway.sessions:

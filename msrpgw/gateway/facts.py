@@ -28,7 +28,8 @@ def address_of(text: str) -> Address:
 
 def message_id_of(request: Request, key: bytes) -> str:
     """The Message-ID of a MESSAGE: the same for each copy of it, and nobody else's to guess."""
-    text = f"{request.call_id}\0{request.cseq.number}\0{request.from_.tag}\0{request.uri}"
+    call_id = request.headers.firsts().get("call-id")
+    text = f"{call_id}\0{request.cseq.number}\0{request.from_.tag}\0{request.uri}"
     return hashlib.blake2b(
         text.encode("utf-8", "surrogateescape"), digest_size=12, key=key
     ).hexdigest()

@@ -18,13 +18,14 @@ from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.delivery import Delivery
 from msrpgw.gateway.drain import Drain
 from msrpgw.gateway.events import EventHub
-from msrpgw.gateway.facts import address_of, facts_of, hops_left, message_id_of, text_of
+from msrpgw.gateway.facts import address_of, hops_left, message_id_of, text_of
 from msrpgw.gateway.farewell import end_calls
 from msrpgw.gateway.items import Answer, Item, Keeper, PageCall, PageItem, SendItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
 from msrpgw.gateway.loops import HOPS_KEY, check_hops
 from msrpgw.gateway.notices import Notices
 from msrpgw.gateway.page import Outgoing, Pages
+from msrpgw.gateway.routes import Routes
 from msrpgw.gateway.session import GatewaySession, Room, message_to_page
 from msrpgw.gateway.settings import DeliverySettings, GatewaySettings, NoticeSettings
 from msrpgw.gateway.telling import Teller
@@ -85,7 +86,7 @@ class Gateway:
         self.endpoint = endpoint
         self.timers = timers
         self.settings = settings
-        self.policy = policy
+        self.routes = Routes(policy)
         self.journal = journal
         self._id_key = random(32)
         self.room = Room(settings.total_queue_limit)
@@ -190,7 +191,7 @@ class Gateway:
         """A MESSAGE came (RFC 3428 §7).  Raises SipError for the agent to answer with."""
         request = transaction.request
         content_type, lifetime = text_of(request)
-        route = self.policy.route_message(facts_of(transaction))
+        route = self.routes.of_message(transaction)
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
         hops = request.headers.firsts().get(HOPS_KEY)
@@ -316,7 +317,7 @@ class Gateway:
         Raises SipError for the agent to answer with.
         """
         assert isinstance(transaction, InviteServerTransaction)
-        route = self.policy.route_invite(facts_of(transaction))
+        route = self.routes.of_invite(transaction)
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
         parties = route.parties

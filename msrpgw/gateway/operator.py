@@ -66,7 +66,7 @@ class Operator:
         gateway = self._gateway
         gateway.notices.configure(notice)
         gateway.settings = settings
-        gateway.policy = policy
+        gateway.routes.use(policy)
         gateway.teller.text = event_text
         gateway.room.limit = settings.total_queue_limit
         gateway.custody.configure(settings, delivery)
@@ -300,7 +300,7 @@ class Operator:
             )
         except SipError as error:
             raise NotNow(error.reason) from None
-        route = self._gateway.policy.route_message(facts)
+        route = self._gateway.routes.policy.route_message(facts)
         if isinstance(route, Refusal):
             raise NotNow(f"The policy says {route.code} {route.reason}")
         return route

@@ -5,21 +5,18 @@ Imports templates, settings, sip's URIs and the public types.
 
 from collections.abc import Callable, Mapping
 
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from msrpgw.errors import ConfigError, SipSyntaxError, UriError
 from msrpgw.gateway.settings import PolicySettings
 from msrpgw.gateway.templates import Template
-from msrpgw.interfaces import IPolicy
+from msrpgw.interfaces import IAddressPolicy, IPolicy
 from msrpgw.sip.fields import parse_name_addrs
 from msrpgw.sip.headers import header_key
 from msrpgw.sip.uri import parse_uri
 from msrpgw.types import Address, Refusal, RequestFacts, Route
 
 Field = Callable[[RequestFacts], str]
-
-#: routes that are kept for the next MESSAGE of a conversation
-_REMEMBERED = 4096
 
 
 def _received(address: Address) -> str:
@@ -110,8 +107,8 @@ class TemplatePolicy:
         if self._problems:
             raise ConfigError(self._problems)
         templates = [self._message_key, *(template for _, template in self._message_uris)]
-        self._only_addresses = all(template.names <= _OF_ADDRESSES for template in templates)
-        self._routes: dict[tuple[Address, Address, Address], Route | Refusal] = {}
+        if all(template.names <= _OF_ADDRESSES for template in templates):
+            alsoProvides(self, IAddressPolicy)
 
     def _compile(
         self, settings: PolicySettings, key: str, fields: Mapping[str, Field]
@@ -129,17 +126,7 @@ class TemplatePolicy:
 
     def route_message(self, facts: RequestFacts) -> Route | Refusal:
         """Say where a MESSAGE belongs."""
-        if not self._only_addresses:
-            return self._route(facts, self._message_key, self._message_uris)
-        # A conversation has the same three addresses in each MESSAGE: 2 % of a message's cost.
-        addresses = (facts.ruri, facts.from_, facts.to)
-        route = self._routes.get(addresses)
-        if route is None:
-            if len(self._routes) >= _REMEMBERED:
-                self._routes.clear()
-            route = self._route(facts, self._message_key, self._message_uris)
-            self._routes[addresses] = route
-        return route
+        return self._route(facts, self._message_key, self._message_uris)
 
     def route_invite(self, facts: RequestFacts) -> Route | Refusal:
         """Say where an initial INVITE belongs."""
