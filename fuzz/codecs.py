@@ -24,6 +24,7 @@ from msrpgw.msrp.render import render_report, render_response
 from msrpgw.msrp.sdp import LocalMedia, make_answer, parse_message_media
 from msrpgw.msrp.uri import parse_msrp_uri
 from msrpgw.sip.dialog import DialogId
+from msrpgw.sip.fields import parse_via, split_list
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, Malformed, StreamParser, parse_datagram
 
@@ -73,7 +74,10 @@ def _use(message: Request | Response) -> None:
 
 
 def _answer(request: Request) -> None:
-    request.replace_via(request.via.stamped("192.0.2.9", 5099))
+    request.stamp_via("192.0.2.9", 5099)
+    stamped = split_list(request.headers.get_all("Via")[0])[0]
+    if parse_via(stamped).render() != request.via.render():
+        raise Broken("the stamped Via reads otherwise")
     for reason in (None, request.uri, request.headers.get("Call-ID")):
         try:
             data = request.response(

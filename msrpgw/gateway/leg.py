@@ -428,15 +428,8 @@ class Leg:
 
         ``hops``: gateways that it has passed before us.
         """
-        media = self._media
-        media.send(
-            message_id,
-            content_type,
-            body,
-            on_done,
-            success_report=media.behind_relay,
-            extension=f"{HOPS}: {hops}" if hops else "",
-        )
+        extension = f"{HOPS}: {hops}" if hops else ""
+        self._media.send(message_id, content_type, body, on_done, extension=extension)
 
     def acknowledged(self) -> None:
         """A SEND got its 200: this MSRP session is worth renewing when it is lost."""

@@ -146,6 +146,7 @@ class GatewaySession:
         self._timers = timers
         self._room = room
         self._make_leg = make_leg
+        self.queued = 0  #: messages to the MSRP user that have no outcome yet
         self._waiting: deque[PageItem] = deque()
         self._waiting_bytes = 0
         self._resend: deque[PageItem] = deque()
@@ -196,11 +197,6 @@ class GatewaySession:
     # Messages to the MSRP user
 
     @property
-    def queued(self) -> int:
-        """Messages to the MSRP user that have no outcome yet."""
-        return len(self._waiting) + len(self._resend) + len(self._sent) + len(self._relayed)
-
-    @property
     def has_room(self) -> bool:
         """Whether one more message to the MSRP user may wait here."""
         return (
@@ -220,6 +216,7 @@ class GatewaySession:
     def to_msrp(self, item: PageItem) -> None:
         """Take a message; its end is told to custody.  Ask ``has_room`` and ``accepts`` first."""
         self._room.used += 1
+        self.queued += 1
         message = item.message
         self._waiting_bytes += len(message.body)
         if message.hops > self.hops:
@@ -310,6 +307,7 @@ class GatewaySession:
 
     def _release(self, item: PageItem) -> None:
         self._room.used -= 1
+        self.queued -= 1
         self._waiting_bytes -= len(item.message.body)
 
     def _flush(self) -> None:

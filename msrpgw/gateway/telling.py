@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+import msgspec
 from twisted.logger import Logger
 
 from msrpgw.gateway import events
@@ -38,13 +39,14 @@ DURATIONS = (
 SETUPS = ("established", "3xx", "4xx", "5xx", "6xx", "given_up")
 
 
-class _Fate(NamedTuple):
-    """What is remembered of a message that has ended."""
+class _Fate(msgspec.Struct, gc=False):
+    """What is remembered of a message that has ended.  No business of the garbage collector."""
 
     ended_at: float  # on the clock
     key: str
-    ids: tuple[str, ...]  # Message-ID and Call-ID
-    direction: str
+    message_id: str
+    call_id: str
+    direction: Direction
     size: int
     attempts: int
     outcome: Outcome
@@ -192,7 +194,8 @@ class Teller:
         if self._down:
             self._down.discard(_receiver(item))
         direction = message.direction
-        self._totals[direction][not outcome.ok] += 1
+        ok = outcome.ok
+        self._totals[direction][not ok] += 1
         now = self._timers.seconds()
         self.durations[direction].add(now - message.received_at)
         call_id = message.call_id
@@ -202,14 +205,15 @@ class Teller:
             _Fate(
                 now,
                 key,
-                (message.message_id, call_id),
-                message.direction.value,
+                message.message_id,
+                call_id,
+                direction,
                 len(message.body),
                 item.attempts + 1,
                 outcome,
             )
         )
-        if outcome.ok:
+        if ok:
             if item.keeper is Keeper.OURS:
                 _log.debug(
                     "session {key!r}: message {id!r} ({direction}) delivered, attempt {attempt}",
@@ -232,7 +236,7 @@ class Teller:
         recorder = self.recorder
         if recorder is not None:
             recorder.message_ended(key, item, call_id, outcome, item.keeper is Keeper.OURS)
-        name = "E_MSRPGW_MESSAGE_DELIVERED" if outcome.ok else "E_MSRPGW_MESSAGE_FAILED"
+        name = "E_MSRPGW_MESSAGE_DELIVERED" if ok else "E_MSRPGW_MESSAGE_FAILED"
         if self._hub.wants(name):
             from_uri, to_uri = item.parties.from_uri, item.parties.to_uri
             if not isinstance(item, SendItem):
@@ -256,13 +260,13 @@ class Teller:
     def fate(self, id: str) -> dict[str, Any] | None:
         """What became of a message that ended lately, by one of its ids; None when not known."""
         for fate in reversed(self._fates):
-            if id in fate.ids:
+            if id in (fate.message_id, fate.call_id):
                 outcome = fate.outcome
                 return {
                     "key": fate.key,
-                    "message_id": fate.ids[0],
-                    "call_id": fate.ids[1],
-                    "direction": fate.direction,
+                    "message_id": fate.message_id,
+                    "call_id": fate.call_id,
+                    "direction": fate.direction.value,
                     "size": fate.size,
                     "attempts": fate.attempts,
                     "ended_ago": round(self._timers.seconds() - fate.ended_at, 3),

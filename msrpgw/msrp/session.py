@@ -136,6 +136,8 @@ class Session:
         self.path_text = path.render()
         self.accept_types = tuple(accept_types)  #: what we take
         self.peer: Negotiated | None = None  #: what the SDP exchange agreed on
+        #: whether a relay stands before the peer: its 200 says nothing of the receiver
+        self.behind_relay = False
         self.connection: Connection | None = None
         self.from_paths: set[str] = set()  #: From-Paths that were found to be the peer's
         self._to_path = ""
@@ -220,17 +222,11 @@ class Session:
         if self.secure and self._endpoint.secure is not None and self._lease is None:
             self._wanted = self._endpoint.secure.wanted(peer, protected)
         self._accepts.clear()
+        self.behind_relay = self._lease is not None or len(peer.remote_path) > 1
         remote = " ".join(uri.render() for uri in peer.remote_path)
         ours = "".join(f"{uri.render()} " for uri in self._lease.path) if self._lease else ""
         self._to_path = ours + remote
         self.from_paths = {remote}
-
-    @property
-    def behind_relay(self) -> bool:
-        """Whether a relay stands before the peer: its 200 says nothing of the receiver."""
-        if self._lease is not None:
-            return True
-        return self.peer is not None and len(self.peer.remote_path) > 1
 
     @property
     def unanswered(self) -> bool:

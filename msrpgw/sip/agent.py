@@ -27,7 +27,7 @@ from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.gate import Gate, Stateless
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.headers import Headers
-from msrpgw.sip.message import Request, Response
+from msrpgw.sip.message import REASONS, Reply, Request, Response
 from msrpgw.sip.parser import Malformed
 from msrpgw.sip.probe import Prober
 from msrpgw.sip.routing import Router
@@ -325,11 +325,11 @@ class UserAgent:
             if not tag:
                 tag = transaction.to_tag = self.new_tag()
         request = transaction.request
-        own = (self._server, *headers)
+        # §8.2.6; what request.response() would check in addition is not so with these.
+        own = [self._server, *headers]
+        reason = REASONS.get(status, "Unknown") if reason is None else reason
         try:
-            transaction.respond(
-                request.response(status, reason, to_tag=tag, headers=own, body=body)
-            )
+            transaction.respond(Reply(request, status, reason, tag, own, body))
         except RenderError:
             _log.failure("the answer {status} can't be written; 500 goes out", status=status)
             transaction.respond(request.response(500, to_tag=tag))
@@ -388,11 +388,12 @@ class UserAgent:
     def _dispatch(self, transaction: ServerTransaction) -> None:
         request = transaction.request
         method = request.method
-        headers = request.headers
         if method == "CANCEL":
             self._cancel_received(transaction)
             return
-        if "Route" in headers:
+        headers = request.headers
+        first = headers.firsts()
+        if "route" in first:
             self._remove_own_route(request)
         if transaction.merge_key is None:  # then To has a tag (§8.2.2.2)
             self._check_require(request)
@@ -410,12 +411,13 @@ class UserAgent:
             else:
                 self.respond(transaction, 405, None, (("Allow", self.allow),))
             return
-        if not request.uri.lower().startswith(_SCHEMES):
+        if request.uri[:4] != "sip:" and not request.uri.lower().startswith(_SCHEMES):
             self.respond(transaction, 416)
             return
-        if len(vias := headers.get_all("Via")) > 1 or "," in vias[0]:
+        if "," in first["via"] or headers.repeated("via"):
             self._check_loop(request)
-        self._check_require(request)
+        if "require" in first:
+            self._check_require(request)
         if receiver is None:
             self.respond(transaction, 200, None, self.capabilities())
         else:

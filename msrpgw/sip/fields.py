@@ -204,7 +204,7 @@ def parse_vias(value: str) -> list[Via]:
 class NameAddr:
     """An address with or without display name: From, To, Contact, Route (§20.10)."""
 
-    __slots__ = ("display_name", "parameters", "uri", "uri_text")
+    __slots__ = ("display_name", "parameters", "tag", "uri", "uri_text")
 
     def __init__(
         self,
@@ -217,15 +217,12 @@ class NameAddr:
         self.uri: Final = uri
         self.uri_text: Final = uri_text or uri.text  #: as received
         self.parameters: Final = parameters  #: header parameters, in order, as received
+        #: the tag (§19.3); None without one, or with an empty one
+        self.tag: Final = (find_parameter(parameters, "tag") or None) if parameters else None
 
     def parameter(self, name: str) -> str | None:
         """The value of a header parameter: "" when it has none, None when it is absent."""
         return find_parameter(self.parameters, name)
-
-    @property
-    def tag(self) -> str | None:
-        """The tag (§19.3); None without one, or with an empty one."""
-        return find_parameter(self.parameters, "tag") or None
 
     def render(self) -> str:
         """The value as it goes onto the wire, always with angle brackets.

@@ -6,7 +6,7 @@ find where it ends.
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -119,6 +119,7 @@ _REQUEST_CHECKS: _Checks = (
     *_INVITE_RESPONSE_CHECKS,
     ("route", partial(parse_name_addrs, what="Route")),
 )
+_CACHED = 256  # longer request lines are rare; they must not fill the cache
 _MAX_LENGTH = 2**31  # a Content-Length above it is no length
 NO_LENGTH = -1
 BAD_LENGTH = -2
@@ -137,14 +138,26 @@ def read_head(head: bytes, limits: Limits) -> tuple[Request | Response | Malform
     Returns the message without its body, and how long that is: NO_LENGTH where nothing says
     it, BAD_LENGTH where what says it can't be used.
     """
-    text = head.decode("utf-8", "surrogateescape")
-    if "\r\n " in text or "\r\n\t" in text:
-        text = _FOLD.sub(" ", text)
+    return _read(head.decode("utf-8", "surrogateescape"), limits)
+
+
+def _read(text: str, limits: Limits) -> tuple[Request | Response | Malformed, int]:
     lines = text.split("\r\n")
-    problem = _find_problem(text, lines, limits)
+    ends = len(lines) - 1
+    problem = ""
+    if (
+        text.count("\n") != ends
+        or text.count("\r") != ends
+        or ends > limits.max_headers
+        or len(text) > limits.max_line_length
+        or "\0" in text
+    ):
+        unfolded = _FOLD.sub(" ", text)
+        if unfolded is not text and unfolded != text:
+            return _read(unfolded, limits)
+        problem = _find_problem(text, lines, limits)
     # Stripping each value costs more than to see once that none needs it.
     loose = ":  " in text or " \r\n" in text or "\t" in text or text[-1:] == " "
-    items: list[tuple[str, str]] = []
     first: dict[str, str] = {}
     more: dict[str, list[str]] = {}
     start = lines[0]
@@ -153,6 +166,8 @@ def read_head(head: bytes, limits: Limits) -> tuple[Request | Response | Malform
         name, _, value = line.partition(": ")
         key = _QUICK_KEYS.get(name)
         if key is None:
+            if line[:1] == " " or line[:1] == "\t":  # §7.3.1: the line before goes on
+                return _read(_FOLD.sub(" ", text), limits)
             name, colon, value = line.partition(":")
             name = name.rstrip(" \t")
             if not colon or not is_token(name):
@@ -160,11 +175,8 @@ def read_head(head: bytes, limits: Limits) -> tuple[Request | Response | Malform
                 continue
             key = header_key(name)
             value = value.strip(" \t")
-            if key == "content-length":
-                name = "Content-Length"  # so that render() finds it: it writes its own
         elif loose:
             value = value.strip(" \t")
-        items.append((name, value))
         if key not in first:
             first[key] = value
         elif key in more:
@@ -173,7 +185,7 @@ def read_head(head: bytes, limits: Limits) -> tuple[Request | Response | Malform
             more[key] = [first[key], value]
     length = _body_length(first, more)
     typed: dict[str, object] = {}
-    headers = Headers.indexed(items, first, more, typed)
+    headers = Headers.of_lines(lines, first, more, typed)
     try:
         message = _begin(start, headers)
         if problem:
@@ -182,7 +194,7 @@ def read_head(head: bytes, limits: Limits) -> tuple[Request | Response | Malform
         if length == BAD_LENGTH:
             raise SipSyntaxError("Bad Content-Length")
     except SipSyntaxError as error:
-        request = _salvage(start, items)
+        request = _salvage(start, lines)
         fatal = length == BAD_LENGTH or not _looks_like_sip(start)
         return Malformed(error.status, error.reason, request, fatal=fatal), length
     return message, length
@@ -222,17 +234,8 @@ def _begin(line: str, headers: Headers) -> Request | Response:
     status = line[8:12]
     if line[:8] == "SIP/2.0 " and status in _STATUSES:
         return Response(int(status), line[12:], headers)
-    parts = line.split(" ")
-    if len(parts) == 3 and parts[2] == "SIP/2.0":
-        method, uri, _ = parts
-        if method not in _METHODS and not is_token(method):
-            raise SipSyntaxError("Malformed method")
-        try:
-            target = parse_uri(uri)
-        except SipSyntaxError as error:
-            raise SipSyntaxError(f"Bad Request-URI: {error.reason}") from None
-        if isinstance(target, SipUri) and target.headers:
-            raise SipSyntaxError("Bad Request-URI: headers are not allowed")  # §19.1.1
+    if line[-8:] == " SIP/2.0" and line.count(" ") == 2:
+        method, uri = _request_line(line) if len(line) <= _CACHED else _cut_request_line(line)
         return Request(method, uri, headers)
     if line[:4].upper() == "SIP/":
         match = _STATUS_LINE.fullmatch(line)
@@ -244,9 +247,28 @@ def _begin(line: str, headers: Headers) -> Request | Response:
         raise SipSyntaxError("Malformed Request-Line")
     if version.upper() != "SIP/2.0":
         raise _Refused(505, "Version Not Supported")
+    parts = line.split(" ")
     if len(parts) == 3:  # the version has no case (§7.1)
         return _begin(f"{parts[0]} {parts[1]} SIP/2.0", headers)
     raise SipSyntaxError("Malformed Request-Line: one space between its three parts")
+
+
+def _cut_request_line(line: str) -> tuple[str, str]:
+    """Method and Request-URI."""
+    method, uri, _ = line.split(" ")
+    if method not in _METHODS and not is_token(method):
+        raise SipSyntaxError("Malformed method")
+    try:
+        target = parse_uri(uri)
+    except SipSyntaxError as error:
+        raise SipSyntaxError(f"Bad Request-URI: {error.reason}") from None
+    if isinstance(target, SipUri) and target.headers:
+        raise SipSyntaxError("Bad Request-URI: headers are not allowed")  # §19.1.1
+    return method, uri
+
+
+#: the same, for lines that come again with each MESSAGE of a conversation
+_request_line = lru_cache(4096)(_cut_request_line)
 
 
 def _looks_like_sip(start: str) -> bool:
@@ -282,10 +304,10 @@ def _check(
         typed["via"] = parse_vias(via)[0] if "," in via else parse_via(via)
         typed["from"] = parse_name_addr(from_, "From")
         typed["to"] = parse_stable_name_addr(to, "To")
-    for key, check in checks:
-        value = first.get(key)
-        if value is not None:
-            check(value)
+        for key, check in checks:
+            value = first.get(key)
+            if value is not None:
+                check(value)
     if more:
         for key, problem in _SINGLE:
             if key in more:
@@ -297,12 +319,16 @@ def _check(
                 check(value)
 
 
-def _salvage(start: str, items: list[tuple[str, str]]) -> Request | None:
+def _salvage(start: str, lines: list[str]) -> Request | None:
     """What of a malformed request is needed to answer it; None when it can't be answered."""
     method, _, rest = start.partition(" ")
     if start[:4].upper() == "SIP/" or not _looks_like_sip(start) or not is_token(method):
         return None
-    clean = [(name, _CONTROLS.sub(" ", value)) for name, value in items]
+    clean = [
+        (name.rstrip(" \t"), _CONTROLS.sub(" ", value.strip(" \t")))
+        for name, colon, value in (line.partition(":") for line in lines)
+        if colon and is_token(name.rstrip(" \t"))
+    ]
     request = Request(
         method, rest.strip(" ").partition(" ")[0], Headers.indexed(clean, None, {}, {})
     )

@@ -153,15 +153,23 @@ class Message:
             found = typed["via"] = parse_via(values[0])
         return found
 
-    def replace_via(self, via: Via) -> None:
-        """Put ``via`` in the place of the topmost Via value."""
+    def stamp_via(self, address: str, port: int) -> None:
+        """Fill the source of the request into the topmost Via value (§18.2.1, RFC 3581 §4)."""
+        via = self.via
+        stamped = via.stamped(address, port)
+        if stamped is via:
+            return
         headers = self.headers
         value = headers.firsts()["via"]
-        text = via.render()
-        if "," in value:
-            text = ", ".join([text, *split_list(value)[1:]])
+        if value[-6:] == ";rport" and "," not in value and len(via.parameters) == 2:
+            # As most clients write it; to write all of it anew would cost 2 % of a message.
+            text = f"{value}={port};received={address}"
+        else:
+            text = stamped.render()
+            if "," in value:
+                text = ", ".join([text, *split_list(value)[1:]])
         headers.replace_first("Via", text)
-        headers.typed["via"] = via
+        headers.typed["via"] = stamped
 
     @property
     def vias(self) -> list[Via]:

@@ -269,10 +269,7 @@ class Transports:
         if isinstance(message, Malformed):
             request = message.request
         if request is not None:
-            via = request.via
-            stamped = via.stamped(source.host, source.port)
-            if stamped is not via:
-                request.replace_via(stamped)
+            request.stamp_via(source.host, source.port)
         self._on_message(message, source)
 
     def _undeliverable(self, data: bytes, reason: str) -> None:

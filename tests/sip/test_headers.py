@@ -132,3 +132,51 @@ class ChangeTests(SynchronousTestCase):
         other.set("Via", "9")
         other.add("To", "t")
         self.assertEqual(headers.items(), some().items())
+
+
+class LineTests(SynchronousTestCase):
+    """Fields that are cut out of their lines when somebody asks for them."""
+
+    def headers(self) -> Headers:
+        lines = ["v: a", "X-Odd  :  1 ", "l:5", "Via:b", "via: c"]
+        first = {"via": "a", "x-odd": "1", "content-length": "5"}
+        return Headers.of_lines(lines, first, {"via": ["a", "b", "c"]}, {})
+
+    def test_items(self) -> None:
+        self.assertEqual(
+            self.headers().items(),
+            [("v", "a"), ("X-Odd", "1"), ("Content-Length", "5"), ("Via", "b"), ("via", "c")],
+        )
+        self.assertEqual(len(self.headers()), 5)
+
+    def test_a_first_value_that_was_replaced_before(self) -> None:
+        headers = self.headers()
+        headers.replace_first("Via", "new")
+        headers.replace_first("X-Absent", "new")
+        self.assertEqual(headers.get_all("Via"), ["new", "b", "c"])
+        self.assertEqual(
+            [value for name, value in headers.items() if len(name) < 4], ["new", "b", "c"]
+        )
+        self.assertEqual(len(headers), 5)
+
+    def test_repeated(self) -> None:
+        headers = self.headers()
+        self.assertTrue(headers.repeated("via"))
+        self.assertFalse(headers.repeated("x-odd"))
+        headers.remove_first("Via")
+        headers.remove_first("Via")
+        self.assertFalse(headers.repeated("via"))
+
+    def test_changes(self) -> None:
+        for change in (
+            lambda headers: headers.add("To", "x"),
+            lambda headers: headers.insert_first("To", "x"),
+            lambda headers: headers.set("To", "x"),
+        ):
+            headers = self.headers()
+            change(headers)
+            self.assertEqual(headers.get("To"), "x")
+            self.assertEqual(len(headers), 6)
+        headers = self.headers()
+        headers.remove("Via")
+        self.assertEqual(headers.items(), [("X-Odd", "1"), ("Content-Length", "5")])

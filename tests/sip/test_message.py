@@ -85,15 +85,28 @@ class TypedTests(SynchronousTestCase):
         self.assertEqual([route.uri.host for route in request.routes], ["p1", "p2", "p3"])
         self.assertEqual([route.uri.host for route in request.record_routes], ["r1"])
 
-    def test_replace_via(self) -> None:
+    def test_stamp_via(self) -> None:
         request = message(("Via", "SIP/2.0/TCP below"))
         request.headers.set("Via", 'SIP/2.0/UDP a;x="1,2", SIP/2.0/UDP b')
-        request.replace_via(request.via.stamped("1.2.3.4", 5))
+        request.stamp_via("1.2.3.4", 5)
         self.assertEqual(
             request.headers.get_all("Via"),
             ['SIP/2.0/UDP a;x="1,2";received=1.2.3.4, SIP/2.0/UDP b'],
         )
         self.assertEqual(request.via.received, "1.2.3.4")
+
+    def test_stamp_via_as_clients_write_it(self) -> None:
+        for value in (
+            "SIP/2.0/UDP a:5;branch=z9hG4bK1;rport",
+            "SIP/2.0/UDP a:5;rport;branch=z9hG4bK1",
+            "SIP/2.0/UDP a:5;x=1;branch=z9hG4bK1;rport",
+        ):
+            request = message(("Via", "SIP/2.0/TCP below"))
+            request.headers.replace_first("Via", value)
+            request.stamp_via("1.2.3.4", 5)
+            stamped = value.replace(";rport", ";rport=5;received=1.2.3.4")
+            self.assertEqual(request.headers.get_all("Via"), [stamped, "SIP/2.0/TCP below"])
+            self.assertEqual(request.via.render(), stamped)
 
 
 class RenderTests(SynchronousTestCase):
