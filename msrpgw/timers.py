@@ -155,7 +155,7 @@ class DelayLine(Generic[_Item]):
             self._timer = None
 
     def _fire(self) -> None:
-        self._timer = None
+        # The timer that fired stays until the end: what a callback pushes must not arm another.
         line, due = self._line, self._due
         # A timer may come early by the slack of the wheel's rounding.
         now = self._timers.seconds() + 1e-6
@@ -166,5 +166,4 @@ class DelayLine(Generic[_Item]):
                 self._callback(item)
             except Exception:
                 _log.failure("a delay line's callback failed; the others go on")
-        if due and self._timer is None:
-            self._timer = self._timers.call_later(due[0] - now, self._fire)
+        self._timer = self._timers.call_later(due[0] - now, self._fire) if due else None

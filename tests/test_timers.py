@@ -211,6 +211,22 @@ class DelayLineTests(SynchronousTestCase):
         self.assertEqual(self.out, [2, 1, 0])
         self.assertEqual(len(self.timers), 0)
 
+    def test_push_from_the_callback_keeps_nobody_waiting(self) -> None:
+        """What still waits comes out in its time when the callback pushes something."""
+        again: DelayLine[str] = DelayLine(
+            self.timers,
+            1.0,
+            lambda item: (self.out.append(item), item == "a" and again.push("late")),
+        )
+        again.push("a")
+        self.clock.advance(0.5)
+        again.push("b")
+        self.clock.pump([0.5, 0.5])
+        self.assertEqual(self.out, ["a", "b"])
+        self.clock.advance(0.5)
+        self.assertEqual(self.out, ["a", "b", "late"])
+        self.assertEqual(len(self.timers), 0)
+
     def test_clear(self) -> None:
         """A cleared line is empty and leaves no timer."""
         self.line.push("a")

@@ -98,6 +98,9 @@ class Custody:
         self._timers = timers
         # All wait equally long, and nearly all are answered before: no timer for each.
         self._held: DelayLine[PageItem] = DelayLine(timers, 0.3, self.take_over)
+        # Numbers, since a line keeps what it has: no message that arrived meanwhile.
+        self._held_sends: DelayLine[int] = DelayLine(timers, 5.0, self._hold_over)
+        self._holding: dict[int, SendItem] = {}
         self.configure(settings, delivery)
         self._journal = journal
         self._custodian = custodian
@@ -106,7 +109,6 @@ class Custody:
         self._numbers = 0
         self._saving = 0
         self._stopping = False
-        self._holding: dict[SendItem, None] = {}
         self._ours: dict[str, Item] = {}  # by id; being saved, or saved
         self._lately: set[str] = set()  # ids of MESSAGEs that were ours
         self._forgetting = DelayLine(timers, REMEMBERED, self._lately.discard)
@@ -116,6 +118,7 @@ class Custody:
     def configure(self, settings: GatewaySettings, delivery: DeliverySettings) -> None:
         """Use these settings from now on; what is held already waits as long as before."""
         self._held.delay = settings.hold_message or 0.3
+        self._held_sends.delay = settings.hold_send or 5.0
         self._hold_message = settings.hold_message
         self._hold_send = settings.hold_send
         self._ttl = delivery.message_ttl
@@ -250,19 +253,22 @@ class Custody:
         if item.outcome is not None or item.held is None:
             return
         if self._hold_send and item.held.failure_report == "yes":
-            self._holding[item] = None
             self._hold_on(item)
         else:
             self._take_over_send(item)
 
     def _hold_on(self, item: SendItem) -> None:
-        delay = self._hold_send or 5.0
-        item.timer = self._timers.call_later(delay, partial(self._take_over_send, item))
+        self._holding[item.number] = item
+        self._held_sends.push(item.number)
+
+    def _hold_over(self, number: int) -> None:
+        item = self._holding.get(number)
+        if item is not None:
+            self._take_over_send(item)
 
     def _take_over_send(self, item: SendItem) -> None:
         if item.keeper is not Keeper.SENDER or item.outcome is not None:
             return
-        item.timer = None
         self._expires(item, item.message.received_at + (self._ttl or math.inf))
         if item.call is None:
             item.call = self._new_call()
@@ -279,7 +285,7 @@ class Custody:
                 self._journal.end(item.id, outcome)
         elif saved:
             item.keeper = Keeper.OURS
-            self._holding.pop(item, None)
+            self._holding.pop(item.number, None)
             held.accept()
         else:
             self._released(item)
@@ -287,7 +293,7 @@ class Custody:
             # Who wants no answer loses nothing when its message stays where it is.
             if held.failure_report == "yes" and self._custodian.withdraw(item):
                 item.outcome = _NOT_SAVED
-                self._holding.pop(item, None)
+                self._holding.pop(item.number, None)
                 held.refuse(413, "The gateway can't store messages now")
                 self._custodian.message_ended(item, _NOT_SAVED)
             else:
@@ -328,7 +334,7 @@ class Custody:
         if item.timer is not None:
             item.timer.cancel()
             item.timer = None
-        self._holding.pop(item, None)
+        self._holding.pop(item.number, None)
         held = item.held
         if held is not None:
             # Also a failure is told by REPORT: the SEND itself was in order (RFC 4975 §7.1.2).
@@ -468,9 +474,7 @@ class Custody:
             return
         while self._held:
             self.take_over(self._held.pop())
-        for item in list(self._holding):
-            if item.timer is not None:
-                item.timer.cancel()
+        for item in list(self._holding.values()):
             self._take_over_send(item)
         self._check_saved()
 
