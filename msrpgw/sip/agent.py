@@ -26,8 +26,8 @@ from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.gate import Gate, Stateless
 from msrpgw.sip.grammar import split_list
-from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import REASONS, Reply, Request, Response
+from msrpgw.sip.pager import PagerMessage
 from msrpgw.sip.parser import Malformed
 from msrpgw.sip.probe import Prober
 from msrpgw.sip.routing import Router
@@ -208,7 +208,8 @@ class UserAgent:
         for UDP goes over TCP or not at all.  ``on_target`` hears of each target before it is tried.
         Raises RenderError when a value can't be written, SipSyntaxError for a bad URI.
         """
-        self._complete(request)
+        if not isinstance(request, PagerMessage):
+            self._complete(request)
         client = ClientRequest(self, request, on_response, branch, safe, on_target)
         if target is not None:
             client.start([target])
@@ -268,23 +269,24 @@ class UserAgent:
         call_id: str = "",
         tag: str = "",
         cseq: int = 1,
-        headers: Iterable[tuple[str, str]] = (),
-    ) -> Request:
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> PagerMessage:
         """A MESSAGE outside of dialogs (RFC 3428 §4).
 
         ``call_id``, ``tag`` (of From) and ``cseq`` are those of the former when it repeats one.
         """
-        fields = [
-            ("Max-Forwards", "70"),
-            ("From", f"<{from_uri}>;tag={tag or self.new_tag()}"),
-            ("To", f"<{to_uri}>"),
-            ("Call-ID", call_id or self.new_call_id()),
-            ("CSeq", f"{cseq} MESSAGE"),
-            ("User-Agent", self.settings.user_agent),
-            *headers,
-            ("Content-Type", content_type),
-        ]
-        return Request("MESSAGE", ruri, Headers.of_request(fields), body)
+        return PagerMessage(
+            ruri,
+            from_uri,
+            to_uri,
+            content_type,
+            body,
+            call_id=call_id or self.new_call_id(),
+            tag=tag or self.new_tag(),
+            cseq=cseq,
+            user_agent=self.settings.user_agent,
+            more=headers,
+        )
 
     def new_tag(self) -> str:
         """A tag for From or To (§19.3)."""

@@ -162,7 +162,7 @@ class ClientRequest:
             request.headers.insert_first("Route", target.route)
         if sender.keyring is not None:
             self._prove(sender.keyring, target)
-        request.headers.insert_first("Via", sender.transports.via_prefix(target) + branch)
+        request.push_via(sender.transports.via_prefix(target) + branch)
         data = request.render()
         if (
             len(data) > sender.settings.udp_limit

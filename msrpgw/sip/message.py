@@ -266,10 +266,10 @@ class Message:
             if name != "Content-Length"
         ]
         text = f"{self.start_line()}\r\n{''.join(lines)}Content-Length: {len(self.body)}\r\n\r\n"
-        return _encode(text, len(lines) + 3) + self.body
+        return encode_head(text, len(lines) + 3) + self.body
 
 
-def _encode(text: str, lines: int) -> bytes:
+def encode_head(text: str, lines: int) -> bytes:
     """The octets of a head that must have so many lines.  Raises RenderError."""
     if text.count("\n") != lines or text.count("\r") != lines:
         raise RenderError("CR or LF in a header value")
@@ -297,6 +297,15 @@ class Request(Message):
     def target(self) -> Uri:
         """The Request-URI, parsed."""
         return parse_uri(self.uri)
+
+    @property
+    def has_route(self) -> bool:
+        """Whether it has a Route."""
+        return "Route" in self.headers
+
+    def push_via(self, value: str) -> None:
+        """Put a Via before all others."""
+        self.headers.insert_first("Via", value)
 
     def start_line(self) -> str:
         """The Request-Line (§7.1)."""
@@ -436,4 +445,4 @@ class Reply(Response):
             )
         except KeyError:  # refused for what it lacks
             return super().render()
-        return _encode(text, 7 + len(vias) + len(own)) + body
+        return encode_head(text, 7 + len(vias) + len(own)) + body

@@ -75,7 +75,7 @@ class Router:
         """Where a request may go next, best first (§8.1.2).  Raises SipSyntaxError."""
         if request.strictly_routed:
             return (Hop(request.target),)
-        if "Route" in request.headers:
+        if request.has_route:
             return (Hop(request.routes[0].uri),)
         if self._proxies.any and request.to.tag is None:
             proxies = self._proxies.of(request.target)
@@ -92,7 +92,7 @@ class Router:
         Raises SipSyntaxError for a bad URI.
         """
         secure = is_secure(request.uri)
-        if not self._proxies.any and "Route" not in request.headers:
+        if not self._proxies.any and not request.has_route:
             targets = self._locator.locate_now(request.target, secure=secure)
             return self.dead.sort(targets) if targets else targets
         found: list[Target] = []

@@ -6,7 +6,7 @@ goes in through ``receive``; requests that belong to no transaction come out thr
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -51,6 +51,9 @@ __all__ = [
 
 #: what we wrote ourselves has been measured
 _NO_LIMITS = Limits(max_message_size=2**31, max_headers=2**31, max_line_length=2**31)
+
+#: stands for the transaction of a response that belongs to none
+_STRANGER: Any = object()
 
 #: §8.1.1.7: a branch that begins so was made to be unique
 _MAGIC_COOKIE = "z9hG4bK"
@@ -208,15 +211,15 @@ class Transactions:
         self._listener.request_received(transaction)
 
     def _receive_response(self, response: Response, source: ReplyPath) -> None:
-        vias = response.headers.get_all("Via")
-        branch = find_branch(vias[0]) or response.via.branch or ""
+        headers = response.headers
+        via = headers.firsts()["via"]
+        branch = find_branch(via) or response.via.branch or ""
         key = f"{branch} {response.cseq.method}"
+        client = self._clients.get(key, _STRANGER)
         # §8.1.3.3: ours has one Via; with more it was meant for somebody behind us.
-        if key not in self._clients or len(vias) > 1 or "," in vias[0]:
+        if client is _STRANGER or "," in via or headers.repeated("via"):
             self._listener.stray_response_received(response, source)
-            return
-        client = self._clients[key]
-        if client is None:
+        elif client is None:
             self.response_retransmissions += 1
         else:
             client.receive(response)

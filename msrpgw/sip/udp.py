@@ -118,13 +118,8 @@ class _IcmpPort(udp.Port):
 
     def _send_all(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        send = self.socket.sendto
         for datagram, address in outgoing:
-            try:
-                send(datagram, address)
-                continue
-            except OSError:
-                problem = self._send(datagram, address)
+            problem = self._send(datagram, address)
             if problem:
                 try:
                     self.undeliverable(datagram, problem)
