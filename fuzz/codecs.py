@@ -25,8 +25,10 @@ from msrpgw.msrp.sdp import LocalMedia, make_answer, parse_message_media
 from msrpgw.msrp.uri import parse_msrp_uri
 from msrpgw.sip.dialog import DialogId
 from msrpgw.sip.fields import parse_via, split_list
+from msrpgw.sip.head import read_long
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, Malformed, StreamParser, parse_datagram
+from msrpgw.sip.usual import MOST, read_usual
 
 SIP_LIMITS = Limits(max_message_size=20_000, max_headers=100, max_line_length=4096)
 MSRP_LIMITS = FrameLimits(max_header_size=4096, max_body=20_000)
@@ -73,6 +75,27 @@ def _use(message: Request | Response) -> None:
     _answer(message)
 
 
+def _read_both_ways(data: bytes) -> None:
+    """What is read in one go reads the same the long way."""
+    text = data.partition(b"\r\n\r\n")[0].decode("utf-8", "surrogateescape")
+    quick = read_usual(text) if len(text) <= MOST else None
+    if quick is None:
+        return
+    long = read_long(text, SIP_LIMITS)
+    if _details(*quick) != _details(*long):
+        raise Broken("read in one go it is something else")
+
+
+def _details(message: Request | Response | Malformed, length: int) -> object:
+    if isinstance(message, Malformed):
+        return message.reason
+    headers = message.headers
+    told: list[object] = [length, message.start_line(), message.cseq.render()]
+    if isinstance(message, Request):
+        told += [message.via.render(), message.from_.render(), message.to.render()]
+    return told, headers.get_all("Via"), headers.get("Contact"), headers.items(), headers.firsts()
+
+
 def _answer(request: Request) -> None:
     request.stamp_via("192.0.2.9", 5099)
     stamped = split_list(request.headers.get_all("Via")[0])[0]
@@ -93,6 +116,7 @@ def _answer(request: Request) -> None:
 
 def sip_datagram(data: bytes) -> None:
     """A SIP datagram, and the answer to it."""
+    _read_both_ways(data)
     message = parse_datagram(data, SIP_LIMITS)
     if isinstance(message, Malformed):
         if message.request is not None:

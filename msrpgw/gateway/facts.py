@@ -28,7 +28,7 @@ def address_of(text: str) -> Address:
 
 def message_id_of(request: Request, key: bytes) -> str:
     """The Message-ID of a MESSAGE: the same for each copy of it, and nobody else's to guess."""
-    call_id = request.headers.firsts().get("call-id")
+    call_id = request.headers.usual().get("call-id")
     text = f"{call_id}\0{request.cseq.number}\0{request.from_.tag}\0{request.uri}"
     return hashlib.blake2b(
         text.encode("utf-8", "surrogateescape"), digest_size=12, key=key
@@ -41,7 +41,7 @@ def text_of(request: Request) -> tuple[str, float]:
 
     Raises SipError for a body of no type, or in an encoding that we don't have.
     """
-    headers = request.headers.firsts()
+    headers = request.headers.usual()
     content_type = headers.get("content-type")
     if content_type is None:
         if request.body:

@@ -51,7 +51,6 @@ _log = Logger()
 
 _NO_HEADERS: tuple[tuple[str, str], ...] = ()
 
-
 #: why a MESSAGE is refused although there is room elsewhere
 _NO_ROOM = ("Too many messages are waiting for this user",)
 
@@ -194,7 +193,7 @@ class Gateway:
         route = self.routes.of_message(transaction)
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
-        hops = request.headers.firsts().get(HOPS_KEY)
+        hops = request.headers.usual().get(HOPS_KEY)
         answer = partial(self.agent.respond, transaction)
         message_id = message_id_of(request, self._id_key)
         if self.custody.repeats(message_id, answer):
@@ -215,7 +214,8 @@ class Gateway:
             parties = Parties(address_of(request.to.uri_text).received, page, page)
         else:
             parties = session.parties
-        self.take_message(route, parties, message, answer, hops_left(request))
+        forwards = hops_left(request) if session is None else 0
+        self.take_message(route, parties, message, answer, forwards)
 
     def take_message(
         self, route: Route, parties: Parties, message: Message, answer: Answer, hops: int

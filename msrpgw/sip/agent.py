@@ -394,7 +394,7 @@ class UserAgent:
             self._cancel_received(transaction)
             return
         headers = request.headers
-        first = headers.firsts()
+        first = headers.usual()
         if "route" in first:
             self._remove_own_route(request)
         if transaction.merge_key is None:  # then To has a tag (§8.2.2.2)

@@ -132,6 +132,19 @@ class Via:
         return f"{self.protocol}/{self.transport} {sent_by}{render_parameters(self.parameters)}"
 
 
+def make_via(transport: str, host: str, port: str | None, branch: str, asked: bool) -> Via:
+    """A Via as most clients write it: with a branch, and perhaps asking for ``rport``.
+
+    Raises SipSyntaxError for a port that is none.
+    """
+    number = int(port) if port else None
+    if number is not None and number > 65535:
+        raise SipSyntaxError("Bad Via: port above 65535")
+    return Via(
+        transport, host, number, (("branch", branch), _ASKED) if asked else (("branch", branch),)
+    )
+
+
 _VIA = re.compile(
     rf"SIP/2\.0/([A-Z]++) ((?:[A-Za-z0-9_][A-Za-z0-9_.\-]*+))(?::([0-9]{{1,5}}))?"
     rf"(?:;branch=([{TOKEN_CHARS}]++)(;rport)?|({_PLAIN_PARAMETERS}))"
@@ -145,15 +158,12 @@ def parse_via(value: str) -> Via:
     match = _VIA.fullmatch(value)
     if match is not None:
         transport, host, port, branch, asked, others = match.groups()
+        if branch:
+            return make_via(transport, host, port, branch, asked is not None)
         number = int(port) if port else None
         if number is not None and number > 65535:
             raise SipSyntaxError("Bad Via: port above 65535")
-        parameters: tuple[Parameter, ...] = ()
-        if branch:
-            parameters = (("branch", branch), _ASKED) if asked else (("branch", branch),)
-        elif others:
-            parameters = _cut(others)
-        return Via(transport, host, number, parameters)
+        return Via(transport, host, number, _cut(others) if others else ())
     scanner = Scanner(value, "Via")
     scanner.space()
     name = scanner.token("protocol")

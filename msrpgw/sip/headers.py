@@ -89,14 +89,15 @@ class Headers:
     are checked when the message is rendered.
     """
 
-    __slots__ = ("_first", "_items", "_lines", "_more", "typed")
+    __slots__ = ("_first", "_items", "_more", "_partial", "_text", "typed")
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        # None: not cut out of _lines yet; then _first has the index, and is the truth.
+        # None: not cut out of _text yet; then _first is the truth about what it has.
         self._items: list[tuple[str, str]] | None = [
             (canonical_name(name), value) for name, value in items
         ]
-        self._lines: list[str] = []
+        self._text = ""
+        self._partial = False  # whether _text has fields that _first has not
         # Index of _items: the first value of each key, and all values where there are several.
         self._first: dict[str, str] | None = None
         self._more: dict[str, list[str]] = {}
@@ -114,28 +115,32 @@ class Headers:
         """Take over a list of fields, and the index over it, as they are.  For the codec."""
         made = cls.__new__(cls)
         made._items = items
-        made._lines = []
+        made._text = ""
+        made._partial = False
         made._first = first
         made._more = more
         made.typed = typed
         return made
 
     @classmethod
-    def of_lines(
+    def of_text(
         cls,
-        lines: list[str],
+        text: str,
         first: dict[str, str],
         more: dict[str, list[str]],
         typed: dict[str, object],
+        *,
+        partial: bool = False,
     ) -> "Headers":
-        """Take over the lines of a message, each with a name, and the index over them.
+        """Take over a head whose lines all have a name, and the index over them.  For the codec.
 
         Nobody asks a message on its way through for all of its fields, so they are cut apart when
-        somebody does: 2 % of what a message costs.
+        somebody does.  ``partial``: so are those that the index has not.
         """
         made = cls.__new__(cls)
         made._items = None
-        made._lines = lines
+        made._text = text
+        made._partial = partial
         made._first = first
         made._more = more
         made.typed = typed
@@ -159,10 +164,16 @@ class Headers:
                 more[key] = [first[key], value]
         self._first = first
         self._more = more
+        self._partial = False
         return first
 
     def firsts(self) -> dict[str, str]:
         """The first value of each header, by its key (see ``header_key``).  Not to be changed."""
+        first = self._first
+        return self._index() if first is None or self._partial else first
+
+    def usual(self) -> dict[str, str]:
+        """The same, but for fields of ``usual.IGNORED``, which may be missing."""
         first = self._first
         return self._index() if first is None else first
 
@@ -171,14 +182,16 @@ class Headers:
         first = self._first
         if first is None:
             first = self._index()
-        return first.get(KEYS.get(name) or header_key(name))
+        key = KEYS.get(name) or header_key(name)
+        value = first.get(key)
+        return self._index().get(key) if value is None and self._partial else value
 
     def get_all(self, name: str) -> list[str]:
         """All values of a header, raw, one for each line."""
-        first = self._first
-        if first is None:
-            first = self._index()
+        first = self.usual()
         key = KEYS.get(name) or header_key(name)
+        if key not in first and self._partial:
+            first = self._index()
         if key in self._more:
             return list(self._more[key])
         return [first[key]] if key in first else []
@@ -188,10 +201,7 @@ class Headers:
         return [item for value in self.get_all(name) for item in split_list(value) if item]
 
     def __contains__(self, name: str) -> bool:
-        first = self._first
-        if first is None:
-            first = self._index()
-        return (KEYS.get(name) or header_key(name)) in first
+        return (KEYS.get(name) or header_key(name)) in self.firsts()
 
     def items(self) -> list[tuple[str, str]]:
         """Names as received and raw values, in wire order.  Not to be changed."""
@@ -199,9 +209,9 @@ class Headers:
         return self._cut() if items is None else items
 
     def _cut(self) -> list[tuple[str, str]]:
-        left = dict(self.firsts())
+        left = dict(self._first or ())
         items = self._items = []
-        for line in self._lines:
+        for line in self._text.split("\r\n")[1:]:
             name, _, value = line.partition(":")
             name = name.rstrip(" \t")
             key = KEYS.get(name) or header_key(name)
@@ -209,13 +219,12 @@ class Headers:
                 name = "Content-Length"  # so that render() finds it: it writes its own
             # The first value of a name may have been replaced since.
             items.append((name, left.pop(key) if key in left else value.strip(" \t")))
-        self._lines = []
+        self._text = ""
         return items
 
     def repeated(self, key: str) -> bool:
         """Whether there are several lines of a header, by its key (see ``header_key``)."""
-        if self._first is None:
-            self._index()
+        self.usual()
         return key in self._more
 
     def __len__(self) -> int:
@@ -251,11 +260,10 @@ class Headers:
     def replace_first(self, name: str, value: str) -> None:
         """Give the first line of a header another value; others of that name stay."""
         key = header_key(name)
-        first = self._first
-        if first is None:
-            first = self._index()
-        if key not in first:
+        first = self.usual()
+        if key not in first and key not in self.firsts():
             return
+        first = self.usual()
         first[key] = value
         if key in self._more:
             self._more[key][0] = value

@@ -160,7 +160,7 @@ class Message:
         if stamped is via:
             return
         headers = self.headers
-        value = headers.firsts()["via"]
+        value = headers.usual()["via"]
         if value[-6:] == ";rport" and "," not in value and len(via.parameters) == 2:
             # As most clients write it; to write all of it anew would cost 2 % of a message.
             text = f"{value}={port};received={address}"
@@ -432,8 +432,9 @@ class Reply(Response):
         if self._headers is not None or self.status == 100:
             return super().render()
         request, own, body = self._request, self._own, self.body
-        first = request.headers.firsts()
-        vias = request.headers.get_all("Via")
+        headers = request.headers
+        first = headers.usual()
+        vias = headers.get_all("Via")
         via = "\r\nVia: ".join(vias)
         more = "".join([f"{name}: {value}\r\n" for name, value in own])
         try:

@@ -4,8 +4,9 @@ A message that comes out has been checked by ``head`` so far that it can be answ
 typed properties don't raise.  What can't be understood comes out as ``Malformed``.
 """
 
-from msrpgw.sip.head import NO_LENGTH, Limits, Malformed, read_head
+from msrpgw.sip.head import Limits, Malformed, read_head
 from msrpgw.sip.message import Request, Response
+from msrpgw.sip.usual import NO_LENGTH
 
 __all__ = ["Limits", "Malformed", "Ping", "Pong", "StreamParser", "parse_datagram"]
 

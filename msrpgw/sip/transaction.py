@@ -188,7 +188,7 @@ class Transactions:
         merge_key = None
         if request.to.tag is None and method != "CANCEL":
             # §8.2.2.2; two CANCELs of one INVITE that was merged are both in order.
-            call_id = request.headers.firsts()["call-id"]
+            call_id = request.headers.usual()["call-id"]
             merge_key = f"{call_id} {request.from_.tag or ''} {request.cseq.number} {method}"
             if merge_key in self._merge_keys:
                 self._listener.merged_request_received(request, source)
@@ -212,7 +212,7 @@ class Transactions:
 
     def _receive_response(self, response: Response, source: ReplyPath) -> None:
         headers = response.headers
-        via = headers.firsts()["via"]
+        via = headers.usual()["via"]
         branch = find_branch(via) or response.via.branch or ""
         key = f"{branch} {response.cseq.method}"
         client = self._clients.get(key, _STRANGER)
