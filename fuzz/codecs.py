@@ -15,11 +15,12 @@ from collections.abc import Callable
 
 from fuzz.mutation import ROOT, Mutator, load_corpus
 from msrpgw.errors import FramingError, MsrpgwError, MsrpSyntaxError, RenderError, SipError
-from msrpgw.gateway.facts import address_of, hops_left, message_id_of, text_of
+from msrpgw.gateway.facts import address_of, hops_left, keyed_hash, message_id_of, text_of
 from msrpgw.msrp.frame import FrameParser
 from msrpgw.msrp.frame import Limits as FrameLimits
 from msrpgw.msrp.frame import Malformed as MalformedFrame
 from msrpgw.msrp.frame import Request as Frame
+from msrpgw.msrp.frame import Response as MsrpResponse
 from msrpgw.msrp.render import render_report, render_response
 from msrpgw.msrp.sdp import LocalMedia, make_answer, parse_message_media
 from msrpgw.msrp.uri import parse_msrp_uri
@@ -68,7 +69,7 @@ def _use(message: Request | Response) -> None:
         message.retry_after  # noqa: B018
         return
     DialogId.of_request(message)
-    message_id_of(message, b"k" * 32)
+    message_id_of(message, keyed_hash(b"k" * 32))
     for use in (text_of, hops_left, lambda one: address_of(one.from_.uri_text)):
         with contextlib.suppress(SipError):
             use(message)
@@ -150,6 +151,15 @@ def msrp(data: bytes) -> None:
         raise Broken(f"cut at {cut}, the stream reads otherwise")
 
 
+def _told(frame: Frame | MsrpResponse | MalformedFrame) -> tuple[object, ...]:
+    if isinstance(frame, Frame):
+        return tuple(getattr(frame, name) for name in Frame.__slots__)
+    if isinstance(frame, MsrpResponse):
+        paths = frame.to_path_text, frame.from_path_text
+        return frame.transaction_id, frame.status, frame.comment, *paths
+    return frame.transaction_id, frame.comment
+
+
 def _frames(pieces: tuple[bytes, ...]) -> tuple[list[tuple[object, ...]], bool]:
     parser = FrameParser(MSRP_LIMITS)
     found: list[tuple[object, ...]] = []
@@ -159,7 +169,7 @@ def _frames(pieces: tuple[bytes, ...]) -> tuple[list[tuple[object, ...]], bool]:
         except FramingError:
             return found, True
         for frame in frames:
-            found.append((type(frame), frame.transaction_id))
+            found.append((type(frame), *_told(frame)))
             if isinstance(frame, (Frame, MalformedFrame)):
                 answer = render_response(frame, 400, frame.to_path_text)
                 if answer.count(b"\r\n") != 4 or answer.count(b"\n") != 4:

@@ -26,13 +26,21 @@ def address_of(text: str) -> Address:
     return Address(canonical, user, uri.host.lower(), uri.port, received)
 
 
-def message_id_of(request: Request, key: bytes) -> str:
-    """The Message-ID of a MESSAGE: the same for each copy of it, and nobody else's to guess."""
+def message_id_of(request: Request, keyed: hashlib.blake2b) -> str:
+    """The Message-ID of a MESSAGE: the same for each copy of it, and nobody else's to guess.
+
+    ``keyed``: of ``keyed_hash``.
+    """
     call_id = request.headers.usual().get("call-id")
     text = f"{call_id}\0{request.cseq.number}\0{request.from_.tag}\0{request.uri}"
-    return hashlib.blake2b(
-        text.encode("utf-8", "surrogateescape"), digest_size=12, key=key
-    ).hexdigest()
+    copy = keyed.copy()
+    copy.update(text.encode("utf-8", "surrogateescape"))
+    return copy.hexdigest()
+
+
+def keyed_hash(key: bytes) -> hashlib.blake2b:
+    """What all Message-IDs made with a key of up to 64 bytes begin with."""
+    return hashlib.blake2b(digest_size=12, key=key)
 
 
 def text_of(request: Request) -> tuple[str, float]:

@@ -18,7 +18,7 @@ from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.delivery import Delivery
 from msrpgw.gateway.drain import Drain
 from msrpgw.gateway.events import EventHub
-from msrpgw.gateway.facts import address_of, hops_left, message_id_of, text_of
+from msrpgw.gateway.facts import address_of, hops_left, keyed_hash, message_id_of, text_of
 from msrpgw.gateway.farewell import end_calls
 from msrpgw.gateway.items import Answer, Item, Keeper, PageCall, PageItem, SendItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
@@ -87,7 +87,7 @@ class Gateway:
         self.settings = settings
         self.routes = Routes(policy)
         self.journal = journal
-        self._id_key = random(32)
+        self._ids = keyed_hash(random(32))
         self.room = Room(settings.total_queue_limit)
         self.custody = Custody(
             timers, settings, delivery, journal, self, new_call=self._new_page_call, now=now
@@ -118,7 +118,7 @@ class Gateway:
 
     def use_key(self, key: bytes) -> None:
         """Make Message-IDs with this key: the same as another process with the same one."""
-        self._id_key = key
+        self._ids = keyed_hash(key)
 
     def start(self) -> None:
         """Take requests from the SIP side."""
@@ -195,7 +195,7 @@ class Gateway:
             raise SipError(route.reason, status=route.code)
         hops = request.headers.usual().get(HOPS_KEY)
         answer = partial(self.agent.respond, transaction)
-        message_id = message_id_of(request, self._id_key)
+        message_id = message_id_of(request, self._ids)
         if self.custody.repeats(message_id, answer):
             return
         message = Message(

@@ -30,17 +30,19 @@ CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 
 # What nearly all frames look like, read in one go; whatever else there may be, and all that is
 # wrong, goes the long way.
-_USUAL_START = re.compile(
-    rb"MSRP ([A-Za-z0-9][A-Za-z0-9.\-+%=_]{0,63}) (?:SEND|(\d{3})(?: ([!-~ ]*))?)\r\n"
+_TID = r"[A-Za-z0-9][A-Za-z0-9.\-+%=_]{0,63}"
+_PRINTED = "[!-~]+(?: [!-~]+)*"
+_USUAL_RESPONSE = re.compile(
+    rf"MSRP ({_TID}) (\d{{3}})(?: ([!-~ ]*))?\r\n(?:[A-Za-z-]+: [ -~]+\r\n)*-------\1[$+#]\r\n".encode()
 )
-_PRINTED = "[!-~]++(?: [!-~]++)*"
 _USUAL_SEND = re.compile(
-    rf"To-Path: ({_PRINTED})\r\nFrom-Path: ({_PRINTED})\r\n"
-    r"Message-ID: ([A-Za-z0-9.\-+%=_]{1,255})\r\n"
-    r"Byte-Range: (\d{1,20}-(?:\d{1,20}|\*)/(?:\d{1,20}|\*))\r\n"
-    r"(?:Success-Report: (yes|no)\r\n)?(?:Failure-Report: (yes|no|partial)\r\n)?"
-    rf"Content-Type: ({_PRINTED})",
-    re.ASCII,
+    (
+        rf"MSRP ({_TID}) SEND\r\nTo-Path: ({_PRINTED})\r\nFrom-Path: ({_PRINTED})\r\n"
+        r"Message-ID: ([A-Za-z0-9.\-+%=_]{1,255})\r\n"
+        r"Byte-Range: (\d{1,20}-(?:\d{1,20}|\*)/(?:\d{1,20}|\*))\r\n"
+        r"(?:Success-Report: (yes|no)\r\n)?(?:Failure-Report: (yes|no|partial)\r\n)?"
+        rf"Content-Type: ({_PRINTED})\r\n\r\n"
+    ).encode()
 )
 
 _FLAGS = b"$+#"
@@ -275,42 +277,40 @@ class FrameParser:
 
     def _read_usual(self, work: bytes, start: int, frames: list[Frame]) -> int:
         """Read a whole frame of the usual kind.  Returns its length, 0 for any other."""
-        begin = _USUAL_START.match(work, start)
-        if begin is None:
-            return 0
-        transaction_id, code, comment = begin.groups()
-        headers_at = begin.end()
-        end_line = b"\r\n-------" + transaction_id
-        at = work.find(end_line, headers_at - 2)
-        after = at + len(end_line)
-        if at < 0 or work[after + 1 : after + 3] != b"\r\n" or work[after] not in _FLAGS:
-            return 0
-        if code is not None:
-            head = work[start:at]
-            if len(head) > self._limits.max_header_size or b"\r\n\r\n" in head:
-                return 0
-            text = comment.decode("ascii").strip() if comment else ""
-            frames.append(Response(transaction_id.decode("ascii"), int(code), text, head))
-            return after + 3 - start
-        body_at = work.find(b"\r\n\r\n", headers_at, at) + 4
         limits = self._limits
-        if body_at < 4 or body_at - start > limits.max_header_size:
+        response = _USUAL_RESPONSE.match(work, start)
+        if response is not None:
+            end = response.end()
+            if end - start > limits.max_header_size:
+                return 0
+            transaction_id, code, comment = response.groups()
+            text = comment.decode("ascii").strip() if comment else ""
+            frames.append(
+                Response(transaction_id.decode("ascii"), int(code), text, work[start:end])
+            )
+            return end - start
+        send = _USUAL_SEND.match(work, start)
+        if send is None:
             return 0
-        if at - body_at > limits.max_body:
+        (transaction_id, to_path, from_path, message_id, byte_range, success, failure,
+         media_type) = send.groups()  # fmt: skip
+        body_at = send.end()
+        end_line = b"\r\n-------" + transaction_id
+        # An empty body may lack its own CRLF: then it is not usual.
+        at = work.find(end_line, body_at - 2)
+        after = at + len(end_line)
+        if at < body_at or work[after + 1 : after + 3] != b"\r\n" or work[after] not in _FLAGS:
             return 0
-        text = work[headers_at : body_at - 4].decode("utf-8", "surrogateescape")
-        headers = _USUAL_SEND.fullmatch(text)
-        if headers is None:
+        if body_at - start > limits.max_header_size or at - body_at > limits.max_body:
             return 0
         request = Request(transaction_id.decode("ascii"), "SEND")
-        to_path, from_path, message_id, byte_range, success, failure, media_type = headers.groups()
-        request.to_path_text = to_path
-        request.from_path_text = from_path
-        request.message_id = message_id
-        request.content_type = media_type
-        request.byte_range = _parse_byte_range(byte_range)
-        request.success_report = success == "yes"
-        request.failure_report = failure or "yes"
+        request.to_path_text = to_path.decode("ascii")
+        request.from_path_text = from_path.decode("ascii")
+        request.message_id = message_id.decode("ascii")
+        request.content_type = media_type.decode("ascii")
+        request.byte_range = _parse_byte_range(byte_range.decode("ascii"))
+        request.success_report = success == b"yes"
+        request.failure_report = failure.decode("ascii") if failure else "yes"
         request.body = work[body_at:at]
         request.continuation = chr(work[after])
         frames.append(request)

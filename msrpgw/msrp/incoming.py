@@ -17,6 +17,9 @@ from msrpgw.timers import Timer, Timers
 #: keep-alives of some peers: answered, never a message
 HEARTBEAT = "text/x-msrp-heartbeat"
 
+#: the share of the Message-IDs it remembers that a session forgets at a time: one of so many
+_FORGOTTEN = 8
+
 #: most content types whose fate a session remembers, and most repetitions of one held message
 REMEMBERED = 64
 
@@ -225,9 +228,12 @@ class Receiver:
                 return
             content_type, body = whole
         incoming = Incoming(self, connection, request, content_type, body)
-        self.ids[message_id] = incoming
-        if len(self.ids) > self._max_ids:
-            del self.ids[next(iter(self.ids))]
+        ids = self.ids
+        ids[message_id] = incoming
+        if len(ids) > self._max_ids:
+            # Many at a time: one by one, a dictionary looks for its first key ever longer.
+            for oldest in list(ids)[: max(1, self._max_ids // _FORGOTTEN)]:
+                del ids[oldest]
         self._on_message(incoming)
 
     def _decide(self, content_type: str) -> int:

@@ -22,6 +22,9 @@ from msrpgw.timers import Timer, Timers
 #: lets others in (64 KiB at the default chunk size)
 CHUNKS_UNDERWAY = 32
 
+#: the share of the messages it remembers that a session forgets at a time: one of so many
+_FORGOTTEN = 8
+
 #: what a sender of our own may not exceed without being ready to interrupt (RFC 4975 §7.1.1)
 UNINTERRUPTIBLE = 2048
 
@@ -227,9 +230,12 @@ class Sender:
         message.offset = end = start + len(chunk)
         message.unanswered += 1
         if not start:
-            self._sent[message.message_id] = message
-            if len(self._sent) > self._remembered:
-                del self._sent[next(iter(self._sent))]
+            sent = self._sent
+            sent[message.message_id] = message
+            if len(sent) > self._remembered:
+                # Many at a time: one by one, a dictionary looks for its first key ever longer.
+                for oldest in list(sent)[: max(1, self._remembered // _FORGOTTEN)]:
+                    del sent[oldest]
         size = message.size
         transaction_id = new_transaction_id(self._random, chunk)
         pending = self._pending
