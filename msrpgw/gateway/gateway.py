@@ -106,8 +106,7 @@ class Gateway:
         self.sessions: dict[str, GatewaySession] = {}
 
     def _new_page_call(self) -> PageCall:
-        agent = self.agent
-        return PageCall(agent.new_call_id(), agent.new_tag(), agent.new_branch())
+        return PageCall(*self.agent.new_ids())
 
     def _send_request(self, outgoing: Outgoing, on_response: Callable[[Response], None]) -> None:
         self.agent.request(

@@ -33,7 +33,10 @@ CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 _TID = r"[A-Za-z0-9][A-Za-z0-9.\-+%=_]{0,63}"
 _PRINTED = "[!-~]+(?: [!-~]+)*"
 _USUAL_RESPONSE = re.compile(
-    rf"MSRP ({_TID}) (\d{{3}})(?: ([!-~ ]*))?\r\n(?:[A-Za-z-]+: [ -~]+\r\n)*-------\1[$+#]\r\n".encode()
+    (
+        rf"MSRP ({_TID}) (\d{{3}})(?: ([!-~ ]*))?\r\n"
+        r"(?:[A-Za-z-]+: [ -~]+\r\n)*-------\1[$+#]\r\n"
+    ).encode()
 )
 _USUAL_SEND = re.compile(
     (

@@ -300,6 +300,11 @@ class UserAgent:
         """A branch for Via, never used before (§8.1.1.7)."""
         return "z9hG4bK" + self.random(12).hex()
 
+    def new_ids(self) -> tuple[str, str, str]:
+        """Call-ID, tag and branch of a request: made at one go, a third of their cost."""
+        text = self.random(36).hex()
+        return text[:32], text[32:48], "z9hG4bK" + text[48:]
+
     def contact_uri(
         self, transport: str = "UDP", towards: str = "", *, secure: bool = False
     ) -> str:
