@@ -23,7 +23,7 @@ from msrpgw.limits import Limits
 from msrpgw.sip.client import ClientRequest, OnResponse, OnTarget
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
-from msrpgw.sip.dialog import DialogId
+from msrpgw.sip.dialog import Dialog, DialogId
 from msrpgw.sip.gate import Gate, Stateless
 from msrpgw.sip.grammar import split_list
 from msrpgw.sip.message import REASONS, Reply, Request, Response
@@ -249,6 +249,13 @@ class UserAgent:
             self.transports.send(data, target, None)
 
         self._router.locate(ack, located)
+
+    def settled_accepted(self, invite: Request, to_tag: str, response: Response) -> None:
+        """§13.2.2.4: each 2xx is acknowledged; that of another branch of a fork made a call."""
+        dialog = Dialog.uac(invite, response)
+        self.send_ack(dialog.ack(invite))
+        if response.to.tag != to_tag:
+            self.request(dialog.request("BYE"), lambda response: None)
 
     def _complete(self, request: Request) -> None:
         headers = request.headers

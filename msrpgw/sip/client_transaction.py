@@ -70,6 +70,9 @@ class ClientTable(Protocol):
     def client_answered(self, transaction: "NonInviteClientTransaction") -> None:
         """The final response came over UDP: absorb retransmissions until timer K."""
 
+    def client_accepted(self, transaction: "InviteClientTransaction") -> None:
+        """A 2xx of an INVITE came: ``abandon`` the transaction when timer M is over."""
+
     def client_ended(self, transaction: "ClientTransaction") -> None:
         """Forget the transaction."""
 
@@ -217,7 +220,12 @@ class InviteClientTransaction(ClientTransaction):
         self._ack = b""  # ACK of the final response, once there is one
         self._interval = table.timing.t1  # seconds to the next retransmission; doubles
         self._repeat_timer: Timer | None = None  # timer A
-        self._life_timer: Timer | None = None  # timer B, D or M
+        self._life_timer: Timer | None = None  # timer B or D
+
+    @property
+    def data(self) -> bytes:
+        """The INVITE as sent."""
+        return self._data
 
     def start(self) -> None:
         """Send the INVITE."""
@@ -237,7 +245,7 @@ class InviteClientTransaction(ClientTransaction):
                 self.state = ClientState.PROCEEDING
             elif status < 300:
                 self.state = ClientState.ACCEPTED
-                self._live(self._end)  # timer M
+                self._table.client_accepted(self)
             else:
                 self._complete(response)
             self.user.response_received(response)

@@ -121,9 +121,13 @@ class Dialog:
         self.local_cseq += 1
         return self._request(method, self.local_cseq)
 
-    def ack(self, cseq: int) -> Request:
-        """The ACK of a 2xx to the INVITE with this number (§13.2.2.4)."""
-        return self._request("ACK", cseq)
+    def ack(self, invite: Request) -> Request:
+        """The ACK of a 2xx to an INVITE of ours (§13.2.2.4)."""
+        ack = self._request("ACK", invite.cseq.number)
+        for name in ("Authorization", "Proxy-Authorization"):  # §22.1: an ACK can't be asked
+            for value in invite.headers.get_all(name):
+                ack.headers.add(name, value)
+        return ack
 
     def _request(self, method: str, cseq: int) -> Request:
         target = self.remote_target

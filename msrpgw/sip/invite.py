@@ -451,6 +451,8 @@ class InviteUsage:
         self._reinvites.stop()
         if self._received is not None:
             self._received.stop()
+        if self._calling is not None:
+            self._calling.settle()
         if self.dialog is not None:
             self._agent.remove_dialog(self.dialog.id)
         self._say_farewell()

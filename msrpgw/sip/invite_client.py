@@ -99,11 +99,13 @@ class ClientInvite:
         self._send_ack(dialog)
 
     def _send_ack(self, dialog: Dialog) -> None:
-        ack = dialog.ack(self.request.cseq.number)
-        for name in ("Authorization", "Proxy-Authorization"):  # §22.1: an ACK can't be asked
-            for value in self.request.headers.get_all(name):
-                ack.headers.add(name, value)
-        self._agent.send_ack(ack)
+        self._agent.send_ack(dialog.ack(self.request))
+
+    def settle(self) -> None:
+        """The call is over: let go of it all but what a repeated 2xx wants."""
+        if self._state is _State.ANSWERED and len(self._acknowledged) == 1:
+            (to_tag,) = self._acknowledged
+            self._agent.transactions.settle_client(self.request, to_tag)
 
     # Responses
 

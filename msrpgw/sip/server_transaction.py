@@ -92,6 +92,12 @@ class ServerTable(Protocol):
     def server_answered(self, transaction: "NonInviteServerTransaction", data: bytes) -> None:
         """The final response went out over UDP: absorb retransmissions until timer J."""
 
+    def server_accepted(self, transaction: "InviteServerTransaction") -> None:
+        """A 2xx of an INVITE went out: ``discard`` the transaction when timer L is over."""
+
+    def server_settled(self, transaction: "InviteServerTransaction") -> None:
+        """Until then keep of it only what absorbs the INVITE."""
+
     def server_ended(self, transaction: "ServerTransaction") -> None:
         """Forget the transaction."""
 
@@ -250,7 +256,7 @@ class InviteServerTransaction(ServerTransaction):
         self._data = b""  # the last response sent
         self._interval = table.timing.t1  # seconds to the next retransmission; doubles up to T2
         self._repeat_timer: Timer | None = None  # timer G
-        self._life_timer: Timer | None = None  # timer H, I or L
+        self._life_timer: Timer | None = None  # timer H or I
 
     def respond(self, response: Response) -> None:
         """Send a response: any before a final one, only 2xx after a 2xx."""
@@ -261,7 +267,7 @@ class InviteServerTransaction(ServerTransaction):
                 self._complete()
             elif status >= 200:
                 self.state = ServerState.ACCEPTED
-                self._live(self._table.timing.lifetime, self._end)  # timer L
+                self._table.server_accepted(self)
             self._send(data)
         elif self.state is ServerState.ACCEPTED and 200 <= status < 300:
             self._send(response.render())
@@ -291,6 +297,11 @@ class InviteServerTransaction(ServerTransaction):
             else:
                 self._live(self._table.timing.t4, self._end)
         return True
+
+    def settle(self) -> None:
+        """Its user has done with it, since the 2xx got its ACK, or waits for none any more."""
+        if self.state is ServerState.ACCEPTED:
+            self._table.server_settled(self)
 
     def cancelled(self) -> None:
         """A CANCEL came: the user hears of it unless the INVITE was answered (§9.2)."""

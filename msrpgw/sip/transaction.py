@@ -77,6 +77,15 @@ class TransactionListener(Protocol):
     def stray_response_received(self, response: Response, source: ReplyPath) -> None:
         """A response to nothing that we sent and still know of."""
 
+    def settled_accepted(self, invite: Request, to_tag: str, response: Response) -> None:
+        """A 2xx came for an INVITE that was settled when one with this To tag had come."""
+
+
+class Cancelled(Protocol):
+    """What a CANCEL may be for."""
+
+    to_tag: str  #: of its responses
+
 
 class _Answered(msgspec.Struct, gc=False):
     """What is left of a non-INVITE server transaction over UDP: state Completed (§17.2.2).
@@ -96,6 +105,20 @@ class _Answered(msgspec.Struct, gc=False):
             self.source.send_response(self.data, response.via)
 
 
+class _Settled(msgspec.Struct, gc=False):
+    """What is left of an INVITE that got its 2xx (RFC 6026), and whose user has done with it.
+
+    As light as ``_Answered``: a session that is over would otherwise be kept whole for 32 s.
+    """
+
+    merge_key: str | None = None
+    to_tag: str = ""  #: of the 2xx
+    invite: bytes = b""  #: as sent; b"": it was received
+
+    def retransmitted(self) -> None:
+        """The INVITE came again: absorb it."""
+
+
 class Transactions:
     """All transactions of a user agent.  Lives as long as it; ``close`` ends all of them."""
 
@@ -108,37 +131,39 @@ class Transactions:
         #: says whether a new request outside of dialogs is refused at once; None: it isn't
         self.refuse: Callable[[Request, ReplyPath], bool] | None = None
         # Keys are strings, since tuples are the garbage collector's business.
-        self._servers: dict[str, ServerTransaction | _Answered] = {}
+        self._servers: dict[str, ServerTransaction | _Answered | _Settled] = {}
         self._merge_keys: dict[str, None] = {}
         # None: answered, and retransmissions of the response are absorbed (timer K).
-        self._clients: dict[ClientKey, ClientTransaction | None] = {}
-        # RFC 4320's 100; and timers J, E (the first one) and K, alike for all transactions.
+        self._clients: dict[ClientKey, ClientTransaction | _Settled | None] = {}
+        # RFC 4320's 100; and timers J and L, E (the first one), K, M, alike for all transactions.
         # They hold keys, so that an answered request is let go at once.
         self._unanswered = DelayLine(timers, timing.trying, self._answer_late)
-        self._answered = DelayLine(timers, timing.lifetime, self._forget_server)
+        self._answered = DelayLine(timers, timing.lifetime, self._server_over)
         self._unacknowledged = DelayLine(timers, timing.t1, self._retransmit)
         self._absorbing = DelayLine(timers, timing.t4, self._forget_client)
+        self._accepted = DelayLine(timers, timing.lifetime, self._client_over)
         self.request_retransmissions = 0  #: requests absorbed because they had come before
         self.response_retransmissions = 0  #: the same for responses
         self.sent_again = 0  #: messages of ours that were retransmitted because no answer came
 
     def __len__(self) -> int:
         """How many transactions still have something to do but absorb retransmissions."""
-        return len(self._servers) - len(self._answered) + len(self._clients) - len(self._absorbing)
+        over = len(self._answered) + len(self._absorbing) + len(self._accepted)
+        return len(self._servers) + len(self._clients) - over
 
     def close(self) -> None:
         """Forget all transactions, without a word to their users."""
-        entries: Iterable[ServerTransaction | _Answered] = list(self._servers.values())
-        for entry in entries:
+        for entry in list(self._servers.values()):
             if isinstance(entry, ServerTransaction):
                 entry.discard()
         for client in list(self._clients.values()):
-            if client is not None:
+            if isinstance(client, ClientTransaction):
                 client.abandon()
         self._unanswered.clear()
         self._answered.clear()
         self._unacknowledged.clear()
         self._absorbing.clear()
+        self._accepted.clear()
         self._servers.clear()
         self._merge_keys.clear()
         self._clients.clear()
@@ -221,10 +246,14 @@ class Transactions:
             self._listener.stray_response_received(response, source)
         elif client is None:
             self.response_retransmissions += 1
-        else:
+        elif not isinstance(client, _Settled):
             client.receive(response)
+        elif 200 <= response.status < 300:
+            invite = parse_datagram(client.invite, _NO_LIMITS)
+            if isinstance(invite, Request):
+                self._listener.settled_accepted(invite, client.to_tag, response)
 
-    def find_cancelled(self, cancel: Request, methods: Iterable[str]) -> ServerTransaction | None:
+    def find_cancelled(self, cancel: Request, methods: Iterable[str]) -> Cancelled | None:
         """The transaction that a CANCEL is for, and is not answered yet or is an INVITE (§9.2).
 
         None when there is none; then the CANCEL is answered 481.
@@ -237,7 +266,7 @@ class Transactions:
         for method in methods:
             key = _key(branch, via, method) if unique else _rfc2543_key(cancel, via, method)
             entry = self._servers.get(key)
-            if isinstance(entry, ServerTransaction):
+            if isinstance(entry, (ServerTransaction, _Settled)):
                 return entry
         return None
 
@@ -268,17 +297,31 @@ class Transactions:
 
     def find_client(self, branch: str, method: str) -> ClientTransaction | None:
         """The client transaction with this branch and method, unless it was answered."""
-        return self._clients.get(f"{branch} {method}")
+        found = self._clients.get(f"{branch} {method}")
+        return found if isinstance(found, ClientTransaction) else None
 
     # For the machines
 
     def server_answered(self, transaction: NonInviteServerTransaction, data: bytes) -> None:
         """Keep the answer until timer J; under load, less long."""
-        if len(self._answered) >= self._limit:
-            self._forget_server(self._answered.pop())
         key = transaction.key
         self._servers[key] = _Answered(transaction.merge_key, data, transaction.source)
+        self._absorb(key)
+
+    def _absorb(self, key: str) -> None:
+        if len(self._answered) >= self._limit:
+            self._forget_server(self._answered.pop())
         self._answered.push(key)
+
+    def server_accepted(self, transaction: InviteServerTransaction) -> None:
+        """A 2xx went out: absorb retransmissions of the INVITE until timer L."""
+        self._absorb(transaction.key)
+
+    def server_settled(self, transaction: InviteServerTransaction) -> None:
+        """The 2xx got its ACK, or waits for none any more."""
+        if self._servers.get(transaction.key) is transaction:
+            settled = _Settled(transaction.merge_key, transaction.to_tag)
+            self._servers[transaction.key] = settled
 
     def server_ended(self, transaction: ServerTransaction) -> None:
         """Forget the transaction."""
@@ -292,6 +335,22 @@ class Transactions:
         """Absorb retransmissions of the final response until timer K."""
         self._clients[transaction.key] = None
         self._absorbing.push(transaction.key)
+
+    def client_accepted(self, transaction: InviteClientTransaction) -> None:
+        """A 2xx came: more of them may, until timer M."""
+        if len(self._accepted) >= self._limit:
+            self._clients.pop(self._accepted.pop(), None)
+        self._accepted.push(transaction.key)
+
+    def settle_client(self, invite: Request, to_tag: str) -> None:
+        """The call that an INVITE made is over, and its only 2xx had this To tag.
+
+        If a 2xx comes once more, the listener has to deal with it.
+        """
+        key = f"{find_branch(invite.headers.firsts()['via'])} INVITE"
+        client = self._clients.get(key)
+        if isinstance(client, InviteClientTransaction) and client.state is ClientState.ACCEPTED:
+            self._clients[key] = _Settled(to_tag=to_tag, invite=client.data)
 
     def client_ended(self, transaction: ClientTransaction) -> None:
         """Forget the transaction."""
@@ -308,6 +367,17 @@ class Transactions:
         entry = self._servers.pop(key, None)
         if entry is not None and entry.merge_key is not None:
             self._merge_keys.pop(entry.merge_key, None)
+
+    def _server_over(self, key: str) -> None:
+        entry = self._servers.get(key)
+        self._forget_server(key)
+        if isinstance(entry, InviteServerTransaction):
+            entry.discard()
+
+    def _client_over(self, key: ClientKey) -> None:
+        client = self._clients.pop(key, None)
+        if isinstance(client, InviteClientTransaction):
+            client.abandon()
 
     def _retransmit(self, key: ClientKey) -> None:
         client = self._clients.get(key)

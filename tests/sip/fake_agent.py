@@ -57,7 +57,16 @@ class Table:
     ) -> None:
         pass
 
+    def server_accepted(self, transaction: InviteServerTransaction) -> None:
+        pass
+
+    def server_settled(self, transaction: InviteServerTransaction) -> None:
+        pass
+
     def server_ended(self, transaction: ServerTransaction) -> None:
+        pass
+
+    def settle_client(self, invite: Request, to_tag: str) -> None:
         pass
 
 
@@ -99,6 +108,7 @@ class FakeAgent:
         self.acks: list[Request] = []
         self.random_bytes = b"\0\0"
         self.table = Table(Timing(self.timers, self.settings))
+        self.transactions = self.table
         self._count = itertools.count(1)
 
     @property

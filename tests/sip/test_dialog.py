@@ -111,14 +111,14 @@ class UacTests(SynchronousTestCase):
             request, CONTACT, ("Record-Route", "<sip:p2;lr>, <sip:p1;lr>"),
             ("Record-Route", "<sip:p0;lr>"),
         )  # fmt: skip
-        ack = Dialog.uac(request, response).ack(7)
+        ack = Dialog.uac(request, response).ack(request)
         self.assertEqual(routes(ack), ["<sip:p0;lr>", "<sip:p1;lr>", "<sip:p2;lr>"])
 
     def test_ack_has_the_number_of_its_invite(self) -> None:
         request = invite()
         dialog = Dialog.uac(request, answer(request, CONTACT))
         dialog.request("INFO")
-        ack = dialog.ack(7)
+        ack = dialog.ack(request)
         self.assertEqual(ack.method, "ACK")
         self.assertEqual((ack.cseq.number, ack.cseq.method), (7, "ACK"))
         self.assertEqual(dialog.request("BYE").cseq.number, 9)

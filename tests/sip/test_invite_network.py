@@ -268,6 +268,27 @@ class WireTests(SynchronousTestCase):
         assert dialog is not None
         self.assertEqual(dialog.id.remote_tag, "one")
 
+    def test_a_2xx_after_the_call(self) -> None:
+        """§13.2.2.4: when all is over, its copies get their ACK, and another branch its BYE."""
+        self.gw.call("sip:b@10.0.0.7")
+        self.network.run()
+        invite = self.wire.received[0]
+        self.wire.answer(invite, 200, "one", ANSWER)
+        self.network.run()
+        self.gw.usage.end()
+        self.network.run()
+        self.wire.answer(self.wire.received[-1], 200)
+        self.network.run()
+        self.assertEqual(self.gw.told(), ["established", "ended"])
+        self.wire.received.clear()
+        for tag in ("one", "two"):
+            self.wire.answer(invite, 200, tag, ANSWER)
+        self.network.run()
+        heard = [(each.cseq.method, each.cseq.number, each.to.tag) for each in self.wire.received]
+        self.assertEqual(heard, [("ACK", 1, "one"), ("ACK", 1, "two"), ("BYE", 2, "two")])
+        self.assertEqual({each.call_id for each in self.wire.received}, {invite.call_id})
+        self.assertEqual(self.gw.told(), ["established", "ended"])
+
     def test_no_ack(self) -> None:
         self.wire.send(self.invite())
         self.network.run(33, step=0.1)

@@ -3,7 +3,7 @@
 from msrpgw.errors import SipSyntaxError
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Request
-from msrpgw.sip.server_transaction import ServerState
+from msrpgw.sip.server_transaction import InviteServerTransaction, ServerState
 from tests.sip.transaction_cases import Path, TransactionTestCase, make_request
 
 
@@ -150,6 +150,45 @@ class MatchingTests(TransactionTestCase):
         self.table.receive(request.response(200), Path())
         self.assertIsNone(self.table.find_client("z9hG4bKabc", "MESSAGE"))
 
+    def test_settled_invite_of_ours(self) -> None:
+        """Once its call is over, what is left of an INVITE says which it was, until timer M."""
+        request = make_request("INVITE")
+        data = request.render()
+        self.table.send_request(request, "z9hG4bKabc", data, self.user, False)
+        self.table.settle_client(request, "one")  # too early: it has no answer yet
+        self.table.receive(request.response(200, to_tag="one"), Path())
+        self.assertEqual(len(self.table), 0)
+        self.table.settle_client(request, "one")
+        self.assertEqual(self.user.news(), [200])
+        for status, tag in ((180, "one"), (486, "one"), (200, "one"), (200, "two")):
+            self.table.receive(request.response(status, to_tag=tag), Path())
+        self.assertEqual(self.user.news(), [(data, "one", "one"), (data, "one", "two")])
+        self.assertIsNone(self.table.find_client("z9hG4bKabc", "INVITE"))
+        self.run_for(32.1)
+        self.table.receive(request.response(200, to_tag="one"), Path())
+        self.assertEqual(self.user.news(), ["stray"])
+        self.assert_clean()
+
+    def test_settled_invite_of_a_peer(self) -> None:
+        """Once its 2xx has the ACK, what is left of an INVITE absorbs it, and knows its To tag."""
+        path = Path()
+        transaction = self.serve(make_request("INVITE"), path)
+        assert isinstance(transaction, InviteServerTransaction)
+        transaction.settle()  # too early: it has no answer yet
+        transaction.to_tag = "ours"
+        transaction.respond(transaction.request.response(200, to_tag="ours"))
+        self.assertEqual(len(self.table), 0)
+        transaction.settle()
+        self.assertEqual(self.deliver(make_request("INVITE")), 0)
+        self.assertEqual(self.deliver(make_request("INVITE", branch="z9hG4bKtwo")), 0)
+        self.table.receive(make_request("ACK"), path)
+        self.assertEqual((path.statuses(), self.user.news()), ([200], ["merged", "ACK"]))
+        cancelled = self.table.find_cancelled(make_request("CANCEL"), ("INVITE",))
+        assert cancelled is not None
+        self.assertEqual(cancelled.to_tag, "ours")
+        self.run_for(32.1)
+        self.assertEqual(self.deliver(make_request("INVITE")), 1)
+
     def test_without_via(self) -> None:
         """What can't be matched raises."""
         self.assertRaises(
@@ -187,6 +226,23 @@ class BoundTests(TransactionTestCase):
         self.assertEqual(path.statuses(), [200])
         self.table.receive(make_request(branch="z9hG4bK0", cseq=0), path)
         self.assertEqual(len(self.user.received), 6)
+        self.run_for(70)
+        self.assert_clean()
+
+    def test_accepted_ones_make_room(self) -> None:
+        """The same of INVITEs that got their 2xx, in both directions."""
+        path = Path()
+        for number in range(5):
+            branch = f"z9hG4bK{number}"
+            transaction = self.serve(make_request("INVITE", branch=branch, cseq=number), path)
+            transaction.respond(transaction.request.response(200))
+            request = make_request("INVITE", branch=branch)
+            self.table.send_request(request, branch, b"", self.user, False)
+            self.table.receive(request.response(200), path)
+        self.assertEqual(len(self.table), 0)
+        self.assertEqual((len(self.table._servers), len(self.table._clients)), (3, 3))
+        transaction.respond(transaction.request.response(200))
+        self.assertEqual(path.statuses(), [200] * 6)
         self.run_for(70)
         self.assert_clean()
 

@@ -88,6 +88,10 @@ class User:
         """Keep it."""
         self.heard.append("stray")
 
+    def settled_accepted(self, invite: Request, to_tag: str, response: Response) -> None:
+        """Keep what it is about."""
+        self.heard.append((invite.render(), to_tag, response.to.tag))
+
     def methods(self) -> list[str]:
         """The methods sent since the last call."""
         found = [data.split(b" ", 1)[0].decode() for data in self.sent]
