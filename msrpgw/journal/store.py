@@ -94,7 +94,7 @@ _END_DIALOG = "DELETE FROM dialogs WHERE call_id = ?"
 
 def entry_put(entry: JournalEntry) -> Change:
     """Write an entry, or what has changed of it."""
-    return _PUT_ENTRY, tuple(_to_column(getattr(entry, name)) for name in _ENTRY_FIELDS)
+    return _PUT_ENTRY, tuple(map(_to_column, msgspec.structs.astuple(entry)))
 
 
 def entry_ended(id: str, outcome: Outcome, now: float) -> Change:
@@ -110,7 +110,7 @@ def ended_forgotten(before: float) -> Change:
 
 def dialog_put(dialog: JournalDialog) -> Change:
     """Write a dialog."""
-    return _PUT_DIALOG, tuple(_to_column(getattr(dialog, name)) for name in _DIALOG_FIELDS)
+    return _PUT_DIALOG, tuple(map(_to_column, msgspec.structs.astuple(dialog)))
 
 
 def dialog_ended(call_id: str) -> Change:
@@ -120,6 +120,8 @@ def dialog_ended(call_id: str) -> Change:
 
 def _to_column(value: Any) -> Any:
     if isinstance(value, str):
+        if value.isascii():
+            return value
         try:
             value.encode()
         except UnicodeEncodeError:  # bytes of a peer that were no UTF-8

@@ -79,6 +79,7 @@ class Endpoint:
         self._reactor = reactor
         self._allow_source = allow_source
         self._port: IListeningPort | None = None
+        self._reached: tuple[str, int] | None = None
         self._sessions: dict[str, Session] = {}  # by our URI, as we wrote it
         self._by_key: dict[object, Session] = {}  # by our URI's parts that count (§6.1)
         self._connections: set[Connection] = set()
@@ -230,6 +231,11 @@ class Endpoint:
         """A URI that nobody can guess (§14.1); ``tls``: for MSRPS."""
         if tls and self.secure is not None:
             return self.secure.new_path(self.random(16).hex())
+        host, port = self._reached or self._reached_at()
+        return MsrpUri("msrp", host, port, self.random(16).hex())
+
+    def _reached_at(self) -> tuple[str, int]:
+        """Host and port of our URIs; kept once we listen."""
         host, port = split_address(self.address)
         if self.settings.my_uri is not None:
             # A whole session URI names its transport; the setting is only where we are reached.
@@ -237,7 +243,9 @@ class Endpoint:
             host, port = mine.host, mine.port or port
         elif ":" in host:
             host = f"[{host}]"
-        return parse_msrp_uri(f"msrp://{host}:{port}/{self.random(16).hex()};tcp")
+        if self._port is not None:
+            self._reached = host, port  # to ask the socket each time is 3 % of a set-up
+        return host, port
 
     # Requests
 

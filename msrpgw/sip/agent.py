@@ -248,7 +248,11 @@ class UserAgent:
                 data = ack.render()
             self.transports.send(data, target, None)
 
-        self._router.locate(ack, located)
+        targets = self._router.locate_now(ack)
+        if targets is not None:
+            located(targets)
+        else:
+            self._router.locate(ack, located)
 
     def settled_accepted(self, invite: Request, to_tag: str, response: Response) -> None:
         """§13.2.2.4: each 2xx is acknowledged; that of another branch of a fork made a call."""

@@ -137,11 +137,16 @@ class Dialog:
             # A strict router (RFC 2543) wants itself in the request line, the target at the end.
             target = as_request_uri(self.route_set[0].uri)
             routes = [*routes[1:], f"<{self.remote_target}>"]
-        headers = Headers([("Route", route) for route in routes])
-        headers.add("From", self._local)
-        headers.add("To", self._remote)
-        headers.add("Call-ID", self.id.call_id)
-        headers.add("CSeq", f"{cseq} {method}")
+        fields = [
+            ("From", self._local),
+            ("To", self._remote),
+            ("Call-ID", self.id.call_id),
+            ("CSeq", f"{cseq} {method}"),
+        ]
+        if routes:
+            headers = Headers([*(("Route", route) for route in routes), *fields])
+        else:
+            headers = Headers.of_request(fields)
         request = Request(method, target, headers)
         request.strictly_routed = strict
         return request
