@@ -85,6 +85,12 @@ class Leg:
     Owned by a gateway session.  ``leg_ended`` is told exactly once, whatever happens.
     """
 
+    __slots__ = (
+        "_accept_types", "_agent", "_endpoint", "_farewell", "_identity", "_listener", "_media",
+        "_offered", "_proven", "_setup_timer", "_source", "_timers", "_usage", "_was_up", "on_over",
+        "over", "state",
+    )  # fmt: skip
+
     def __init__(
         self,
         agent: UserAgent,
@@ -117,7 +123,7 @@ class Leg:
         self._identity = ""  # who the caller has proven to be
 
     def _new_session(self, replaces: Session | None) -> Session:
-        return _Media(self, self._endpoint, self._accept_types, replaces).session
+        return self._endpoint.create_session(self, self._accept_types, replaces=replaces)
 
     # Setting up
 
@@ -287,7 +293,7 @@ class Leg:
 
     # What the MSRP session tells
 
-    def media_up(self, media: Session) -> None:
+    def session_up(self, media: Session) -> None:
         """The MSRP session is bound to a connection."""
         if media is not self._media or self.state is LegState.ENDED:
             return
@@ -299,7 +305,7 @@ class Leg:
         self._was_up = True
         self._listener.leg_up(self)
 
-    def media_lost(self, media: Session, reason: str) -> None:
+    def session_lost(self, media: Session, reason: str) -> None:
         """The MSRP session has failed (RFC 4975 §5.4): its URIs are spent."""
         if media is not self._media or self.state is LegState.ENDED:
             return
@@ -308,7 +314,7 @@ class Leg:
         else:
             self._hang_up(480, f"MSRP connection failed: {reason}")
 
-    def media_message(self, media: Session, incoming: Incoming) -> None:
+    def message_received(self, media: Session, incoming: Incoming) -> None:
         """The MSRP user sent a whole message."""
         if self.state is LegState.ENDED:
             incoming.refuse(481, "The session has ended")
@@ -316,7 +322,7 @@ class Leg:
         self._proven = True
         self._listener.send_received(self, incoming)
 
-    def media_report(self, report: Report) -> None:
+    def report_received(self, media: Session, report: Report) -> None:
         """A REPORT came; one about a message of an earlier MSRP session still counts."""
         if self.state is not LegState.ENDED:
             self._listener.report_received(self, report)
@@ -463,31 +469,3 @@ class Leg:
         self._media.close()
         retry_after = self._usage.retry_after if self._usage is not None else 0.0
         self._listener.leg_ended(self, LegEnd(code, reason, self._was_up, retry_after))
-
-
-class _Media:
-    """Listens to one MSRP session for the leg, which must know which of its sessions speaks."""
-
-    __slots__ = ("_leg", "session")
-
-    def __init__(
-        self,
-        leg: Leg,
-        endpoint: Endpoint,
-        accept_types: Sequence[str],
-        replaces: Session | None,
-    ) -> None:
-        self._leg = leg
-        self.session: Session = endpoint.create_session(self, accept_types, replaces=replaces)
-
-    def session_up(self) -> None:
-        self._leg.media_up(self.session)
-
-    def session_lost(self, reason: str) -> None:
-        self._leg.media_lost(self.session, reason)
-
-    def message_received(self, incoming: Incoming) -> None:
-        self._leg.media_message(self.session, incoming)
-
-    def report_received(self, report: Report) -> None:
-        self._leg.media_report(report)

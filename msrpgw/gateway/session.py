@@ -8,7 +8,6 @@ goes first when the next one is up, with the same Message-ID.
 """
 
 import enum
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -110,6 +109,15 @@ class GatewaySession:
     relayed until its outcome is told to custody.
     """
 
+    # There may be ten thousand that are idle: slots, and no deques, which take 760 bytes each.
+    __slots__ = (
+        "_custody", "_delivered", "_end", "_idle_timer", "_keep", "_observer", "_relayed",
+        "_resend", "_room", "_sent", "_settings", "_timers", "_waiting", "_waiting_bytes", "called",
+        "created", "hops", "invite", "key", "last_activity", "last_error", "last_message", "leg",
+        "pages_bytes", "pages_waiting", "parties", "queued", "safe", "state", "to_msrp_traffic",
+        "to_page_traffic",
+    )  # fmt: skip
+
     def __init__(
         self,
         key: str,
@@ -145,11 +153,10 @@ class GatewaySession:
         self._settings = settings
         self._timers = timers
         self._room = room
-        self._make_leg = make_leg
         self.queued = 0  #: messages to the MSRP user that have no outcome yet
-        self._waiting: deque[PageItem] = deque()
+        self._waiting: list[PageItem] = []
         self._waiting_bytes = 0
-        self._resend: deque[PageItem] = deque()
+        self._resend: list[PageItem] = []
         self._sent: dict[PageItem, None] = {}
         self._relayed: dict[str, tuple[PageItem, Timer]] = {}
         # What stands behind the peer may still refuse what the peer has taken.
@@ -313,7 +320,7 @@ class GatewaySession:
     def _flush(self) -> None:
         for queue in (self._resend, self._waiting):
             while queue and self.state is SessionState.UP:
-                item = queue.popleft()
+                item = queue.pop(0)
                 if self.leg.accepts(item.message.content_type):
                     self._transmit(item)
                 else:

@@ -81,6 +81,10 @@ class Assembler:
     Invariant: the budget has reserved exactly the bytes of all contents here.
     """
 
+    __slots__ = (
+        "_assemblies", "_budget", "_max_assemblies", "_max_gaps", "_max_size", "_timeout",
+    )  # fmt: skip
+
     def __init__(self, budget: Budget, settings: MsrpSettings) -> None:
         self._budget = budget
         self._max_size = settings.max_size

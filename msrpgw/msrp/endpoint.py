@@ -313,7 +313,7 @@ class Endpoint:
         if self._key(request.from_path[-1]) != self._key(session.peer.remote_path[-1]):
             return False
         if len(session.from_paths) < SPELLINGS:
-            session.from_paths.add(request.from_path_text)
+            session.from_paths = (*session.from_paths, request.from_path_text)
         return True
 
     # The end

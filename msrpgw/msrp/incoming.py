@@ -3,7 +3,9 @@
 Imports the pure rooms of msrp, content, connection, settings and timers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Protocol
 
 from msrpgw.content.media import accepts, parse_media_type
 from msrpgw.errors import MsrpError
@@ -20,8 +22,11 @@ HEARTBEAT = "text/x-msrp-heartbeat"
 #: the share of the Message-IDs it remembers that a session forgets at a time: one of so many
 _FORGOTTEN = 8
 
-#: most content types whose fate a session remembers, and most repetitions of one held message
+#: most repetitions of one held message
 REMEMBERED = 64
+
+#: to path, Message-ID, size, status and comment of a REPORT
+_Owed = tuple[str, str, int, int, str]
 
 
 class Incoming:
@@ -135,6 +140,13 @@ def phrase(comment: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in comment)
 
 
+class ReceiverOwner(Protocol):
+    """Whose receiver it is: a session."""
+
+    def message_received(self, incoming: Incoming) -> None:
+        """A whole message came."""
+
+
 class Receiver:
     """What one session receives.
 
@@ -145,12 +157,13 @@ class Receiver:
     __slots__ = (
         "_accept_types",
         "_assembler",
-        "_fates",
+        "_budget",
         "_max_ids",
         "_max_size",
-        "_on_message",
         "_owed",
+        "_owner",
         "_random",
+        "_settings",
         "_timer",
         "_timers",
         "connection",
@@ -166,25 +179,26 @@ class Receiver:
         random: Callable[[int], bytes],
         settings: MsrpSettings,
         budget: Budget,
-        accept_types: Sequence[str],
-        on_message: Callable[[Incoming], None],
+        accept_types: tuple[str, ...],
+        owner: ReceiverOwner,
     ) -> None:
         self._timers = timers
         self._random = random
         self._max_size = settings.max_size
         self._max_ids = settings.remembered_ids
-        self._accept_types = tuple(accept_types)
-        self._on_message = on_message
-        self._assembler = Assembler(budget, settings)
+        self._accept_types = accept_types
+        self._owner = owner
+        self._settings = settings
+        self._budget = budget
+        self._assembler: Assembler | None = None  # most messages come in one chunk
         self._timer: Timer | None = None
-        self._fates: dict[str, int] = {}  # by Content-Type: 0 deliver, 200 keep-alive, or refusal
         #: Message-IDs that were had: the message while its answer is held, 0 when it was
         #: accepted, its end result when that is known
         self.ids: dict[str, Incoming | int] = {}
         self.connection: Connection | None = None  #: None before the session is up, and after
         self.path = ""  #: our URI
         self.peer_path = ""  #: the peer's a=path
-        self._owed: list[tuple[str, str, int, int, str]] = []  # REPORTs that wait for a session
+        self._owed: tuple[_Owed, ...] = ()  # REPORTs that wait for a session
         self.successor: Receiver | None = None  #: of the session that replaced this one
 
     # SENDs
@@ -196,9 +210,7 @@ class Receiver:
         if content_type is None or (body is None and not request.truncated):
             acknowledge(connection, request)  # binds, keeps alive, says nothing
             return
-        fate = self._fates.get(content_type)
-        if fate is None:
-            fate = self._decide(content_type)
+        fate = _fate(self._accept_types, content_type)
         if fate:
             if fate == 200:
                 acknowledge(connection, request)
@@ -221,7 +233,7 @@ class Receiver:
         if (
             request.continuation != "$"
             or (byte_range is not None and byte_range.start != 1)
-            or (byte_range is None and message_id in self._assembler)  # some never write one
+            or (byte_range is None and self._has_part_of(message_id))  # some never write one
         ):
             whole = self._add_chunk(connection, request)
             if whole is None:
@@ -234,25 +246,15 @@ class Receiver:
             # Many at a time: one by one, a dictionary looks for its first key ever longer.
             for oldest in list(ids)[: max(1, self._max_ids // _FORGOTTEN)]:
                 del ids[oldest]
-        self._on_message(incoming)
+        self._owner.message_received(incoming)
 
-    def _decide(self, content_type: str) -> int:
-        try:
-            media_type = parse_media_type(content_type)
-        except ValueError:
-            fate = 400
-        else:
-            if media_type.essence == HEARTBEAT:
-                fate = 200
-            else:
-                fate = 0 if accepts(self._accept_types, media_type) else 415
-        if len(self._fates) >= REMEMBERED:
-            self._fates.clear()
-        self._fates[content_type] = fate
-        return fate
+    def _has_part_of(self, message_id: str) -> bool:
+        return self._assembler is not None and message_id in self._assembler
 
     def _add_chunk(self, connection: Connection, request: Request) -> tuple[str, bytes] | None:
         """Put a chunk to its message.  Returns type and content when the message is whole."""
+        if self._assembler is None:
+            self._assembler = Assembler(self._budget, self._settings)
         try:
             whole = self._assembler.add(request, self._timers.seconds())
         except MsrpError as error:
@@ -265,6 +267,7 @@ class Receiver:
         return whole
 
     def _expire(self) -> None:
+        assert self._assembler is not None
         self._timer = None
         wait = self._assembler.expire(self._timers.seconds())
         if wait is not None:
@@ -312,7 +315,7 @@ class Receiver:
             receiver._write_report(receiver.connection, *owed)
         elif len(receiver._owed) < receiver._max_ids:
             # §7.1.2: none for a session that is over, but there may be one in its place.
-            receiver._owed.append(owed)
+            receiver._owed = (*receiver._owed, owed)
 
     def _write_report(
         self,
@@ -335,14 +338,15 @@ class Receiver:
         self.connection = connection
         self.path = path
         self.peer_path = peer_path
-        owed, self._owed = self._owed, []
+        owed, self._owed = self._owed, ()
         for _, message_id, size, status, comment in owed:
             self._write_report(connection, peer_path, message_id, size, status, comment)
 
     def stop(self) -> None:
         """The session is over: half-received messages are dropped."""
         self.connection = None
-        self._assembler.clear()
+        if self._assembler is not None:
+            self._assembler.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -350,5 +354,18 @@ class Receiver:
     def replace(self, other: "Receiver") -> None:
         """Remember what another session's receiver had, and report for it."""
         self.ids = other.ids
-        self._owed, other._owed = other._owed, []
+        self._owed, other._owed = other._owed, ()
         other.successor = self
+
+
+# One memory for all sessions: one of its own took each 250 bytes.
+@lru_cache(maxsize=1024)
+def _fate(accept_types: tuple[str, ...], content_type: str) -> int:
+    """What becomes of a SEND of this type: 0 deliver, 200 keep-alive, or its refusal."""
+    try:
+        media_type = parse_media_type(content_type)
+    except ValueError:
+        return 400
+    if media_type.essence == HEARTBEAT:
+        return 200
+    return 0 if accepts(accept_types, media_type) else 415

@@ -12,6 +12,7 @@ Imports the pure rooms of msrp, connection, pool, settings and timers; the endpo
 import enum
 import typing
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -44,9 +45,6 @@ __all__ = ["Incoming", "Report", "SendResult", "Session", "SessionListener", "Se
 #: SENDs that may come before our side of the SDP exchange is done; more get 403
 EARLY_REQUESTS = 64
 
-#: most media types of which it is remembered whether the peer takes them
-REMEMBERED_TYPES = 64
-
 
 class SessionState(enum.Enum):
     """What the session waits for."""
@@ -60,21 +58,21 @@ class SessionState(enum.Enum):
 
 
 class SessionListener(typing.Protocol):
-    """Who hears of a session."""
+    """Who hears of sessions, of which it may have several."""
 
-    def session_up(self) -> None:
+    def session_up(self, session: "Session") -> None:
         """The session is bound to a connection; called once."""
 
-    def session_lost(self, reason: str) -> None:
+    def session_lost(self, session: "Session", reason: str) -> None:
         """The session has failed (RFC 4975 §5.4) and can't be used again.
 
         Each SEND without its answer was given up before, in order.  Not called after ``close``.
         """
 
-    def message_received(self, incoming: Incoming) -> None:
+    def message_received(self, session: "Session", incoming: Incoming) -> None:
         """A whole message came; it is to be accepted or refused, at once or later."""
 
-    def report_received(self, report: Report) -> None:
+    def report_received(self, session: "Session", report: Report) -> None:
         """A REPORT about a message of ours came, after that message's ``on_done``."""
 
 
@@ -84,6 +82,13 @@ class Session:
     Invariant: it is in the endpoint's table until it is over, and in ``connection.sessions``
     while ``connection`` is set.
     """
+
+    __slots__ = (
+        "_alone", "_early", "_early_size", "_endpoint", "_first_send", "_lease",
+        "_lease_timer", "_listener", "_local", "_random", "_sender", "_shared", "_timer", "_timers",
+        "_to_path", "_wanted", "accept_types", "behind_relay", "connection", "from_paths", "path", "path_text",
+        "peer", "receiver", "state",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -98,11 +103,11 @@ class Session:
         self._listener = listener
         self._timers = endpoint.timers
         self._random = endpoint.random
-        self._bind_timeout = settings.transaction_timeout
         former: LocalMedia | None = None if replaces is None else replaces._local
+        self.accept_types = tuple(accept_types)  #: what we take
         self._local: LocalMedia = LocalMedia(
             path=path,
-            accept_types=tuple(accept_types),
+            accept_types=self.accept_types,
             max_size=settings.max_size,
             reachable=settings.reachable,
             # RFC 3264 §8: in one dialog the origin stays, its version counts the changes.
@@ -113,33 +118,26 @@ class Session:
         )
         #: MSRPS, when it is known: what a peer's certificate must prove
         self._wanted: Wanted | None = None
-        self._accepts: dict[str, bool] = {}  # by media type: whether the peer takes it
-        self._early: list[Request] = []  # came before start()
+        self._early: tuple[Request, ...] = ()  # came before start()
         self._early_size = 0
         self._timer: Timer | None = None
         self._shared = False  # whether others were bound to the connection before us
         self._first_send = ""  # transaction id of the SEND that binds
         self._alone = False  # whether the peer refused us on a shared connection
-        self._sender = Sender(endpoint.timers, endpoint.random, settings, self._send_refused)
+        self._sender = Sender(endpoint.timers, endpoint.random, settings, self)
         self.receiver = Receiver(
-            endpoint.timers,
-            endpoint.random,
-            settings,
-            endpoint.budget,
-            accept_types,
-            listener.message_received,
+            endpoint.timers, endpoint.random, settings, endpoint.budget, self.accept_types, self
         )
         if replaces is not None:
             self.receiver.replace(replaces.receiver)
         self.state = SessionState.NEGOTIATING
         self.path = path  #: our URI, made for this session alone
         self.path_text = path.render()
-        self.accept_types = tuple(accept_types)  #: what we take
         self.peer: Negotiated | None = None  #: what the SDP exchange agreed on
         #: whether a relay stands before the peer: its 200 says nothing of the receiver
         self.behind_relay = False
         self.connection: Connection | None = None
-        self.from_paths: set[str] = set()  #: From-Paths that were found to be the peer's
+        self.from_paths: tuple[str, ...] = ()  #: From-Paths that were found to be the peer's
         self._to_path = ""
         self._lease: Lease | None = None  # the way through a relay of ours
         self._lease_timer: Timer | None = None
@@ -221,12 +219,11 @@ class Session:
         self.peer = peer
         if self.secure and self._endpoint.secure is not None and self._lease is None:
             self._wanted = self._endpoint.secure.wanted(peer, protected)
-        self._accepts.clear()
         self.behind_relay = self._lease is not None or len(peer.remote_path) > 1
         remote = " ".join(uri.render() for uri in peer.remote_path)
         ours = "".join(f"{uri.render()} " for uri in self._lease.path) if self._lease else ""
         self._to_path = ours + remote
-        self.from_paths = {remote}
+        self.from_paths = (remote,)
 
     @property
     def unanswered(self) -> bool:
@@ -235,21 +232,7 @@ class Session:
 
     def accepts(self, media_type: str) -> bool:
         """Whether the peer takes this type; any that can be one before the SDP exchange."""
-        known = self._accepts.get(media_type)
-        if known is None:
-            known = self._takes(media_type)
-            if len(self._accepts) < REMEMBERED_TYPES:
-                self._accepts[media_type] = known
-        return known
-
-    def _takes(self, media_type: str) -> bool:
-        if not media_type.isprintable():
-            return False  # it must not become a header of ours
-        try:
-            parsed = parse_media_type(media_type)
-        except ValueError:
-            return False
-        return self.peer is None or accepts(self.peer.accept_types, parsed)
+        return _takes(self.peer.accept_types if self.peer is not None else ("*",), media_type)
 
     # Binding
 
@@ -281,13 +264,13 @@ class Session:
         ):
             connection.refuse(request, 403, "The session is still being set up")
             return
-        self._early.append(request)
+        self._early = (*self._early, request)
         if self.connection is None:
             self.connection = connection
             connection.bind(self)
 
     def _take_early(self) -> None:
-        early, self._early = self._early, []
+        early, self._early = self._early, ()
         connection = self.connection
         if connection is None:
             return
@@ -318,7 +301,9 @@ class Session:
         connection.bind(self)
         self._first_send = transaction_id = new_transaction_id(self._random, b"")
         connection.transactions[transaction_id] = self
-        self._timer = self._timers.call_later(self._bind_timeout, self._binding_timed_out)
+        self._timer = self._timers.call_later(
+            self._endpoint.settings.transaction_timeout, self._binding_timed_out
+        )
         connection.write(
             render_send(
                 transaction_id,
@@ -412,9 +397,13 @@ class Session:
         self.state = SessionState.UP
         self.receiver.start(connection, self.path_text, self._to_path)
         self._sender.start(connection, self._to_path, self.path_text)
-        self._listener.session_up()
+        self._listener.session_up(self)
 
     # Messages
+
+    def message_received(self, incoming: Incoming) -> None:
+        """The receiver put a message together."""
+        self._listener.message_received(self, incoming)
 
     def send(
         self,
@@ -445,7 +434,8 @@ class Session:
             wanted = success_report or self.behind_relay
             self._sender.send(Outgoing(message_id, content_type, body, on_done, wanted, extension))
 
-    def _send_refused(self, status: int, comment: str) -> None:
+    def send_refused(self, status: int, comment: str) -> None:
+        """The peer answered a SEND with an error; its message's ``on_done`` was told."""
         if status in (481, 506):  # §10.8, §10.10: there is no such session any more
             self._fail(f"peer answered {status} {comment}".rstrip())
 
@@ -453,7 +443,7 @@ class Session:
         """Take a REPORT; there is no answer to it, whatever it says (§7.3.2)."""
         report = self._sender.report_received(request)
         if report is not None:
-            self._listener.report_received(report)
+            self._listener.report_received(self, report)
 
     # The end
 
@@ -461,7 +451,7 @@ class Session:
         """The connection is gone, and the session with it (§5.4)."""
         self.connection = None
         if self.state is SessionState.NEGOTIATING:
-            self._early.clear()  # nothing was agreed on yet; the peer may connect again
+            self._early = ()  # nothing was agreed on yet; the peer may connect again
             self._early_size = 0
         else:
             self._fail(reason)
@@ -477,7 +467,7 @@ class Session:
     def _fail(self, reason: str) -> None:
         if self.state is not SessionState.OVER:
             self._end(reason)
-            self._listener.session_lost(reason)
+            self._listener.session_lost(self, reason)
 
     def _end(self, reason: str) -> None:
         self.state = SessionState.OVER
@@ -486,10 +476,23 @@ class Session:
             if timer is not None:
                 timer.cancel()
         self._timer = self._lease_timer = None
-        self._early.clear()
+        self._early = ()
         self.receiver.stop()
         connection, self.connection = self.connection, None
         self._sender.stop(reason)
         if connection is not None:
             connection.transactions.pop(self._first_send, None)
             connection.unbind(self)
+
+
+# One memory for all sessions: one of its own took each 250 bytes.
+@lru_cache(maxsize=1024)
+def _takes(accept_types: tuple[str, ...], media_type: str) -> bool:
+    """Whether a peer takes a type that may come from anybody."""
+    if not media_type.isprintable():
+        return False  # it must not become a header of ours
+    try:
+        parsed = parse_media_type(media_type)
+    except ValueError:
+        return False
+    return accepts(accept_types, parsed)

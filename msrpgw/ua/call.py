@@ -16,7 +16,7 @@ from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.msrp.endpoint import Endpoint
-from msrpgw.msrp.session import Incoming, Report, SendResult
+from msrpgw.msrp.session import Incoming, Report, SendResult, Session
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.invite import InviteUsage
 from msrpgw.sip.routing import goes_over_tls
@@ -244,7 +244,7 @@ class Call:
 
     # What the MSRP session tells
 
-    def session_up(self) -> None:
+    def session_up(self, session: Session) -> None:
         """The MSRP session is bound: send what waits."""
         self._be_patient()
         self.state = CallState.UP
@@ -254,18 +254,18 @@ class Call:
         while self._waiting and self.state is CallState.UP:
             self._transmit(self._waiting.popleft())
 
-    def session_lost(self, reason: str) -> None:
+    def session_lost(self, session: Session, reason: str) -> None:
         """The MSRP session has failed: the peer may offer another one."""
         self.state = CallState.MOVING
         self._limit(PATIENCE, "The MSRP session was lost, and no other was offered")
         self._listener.call_changed(self, f"MSRP session lost: {reason}")
 
-    def message_received(self, incoming: Incoming) -> None:
+    def message_received(self, session: Session, incoming: Incoming) -> None:
         """A text came."""
         self._signal(False, "SEND", decoded(incoming.body))
         self._listener.text_received(self, incoming)
 
-    def report_received(self, report: Report) -> None:
+    def report_received(self, session: Session, report: Report) -> None:
         """A REPORT about a text of ours came."""
         self._signal(False, f"REPORT {report.status} {report.comment}".rstrip())
         text = self._reported.pop(report.message_id, None)

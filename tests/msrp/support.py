@@ -184,20 +184,20 @@ class Listener:
         self.reports: list[tuple[str, int, str]] = []
         self.results: list[tuple[str, SendResult]] = []
 
-    def session_up(self) -> None:
+    def session_up(self, session: Session) -> None:
         self.events.append("up")
 
-    def session_lost(self, reason: str) -> None:
+    def session_lost(self, session: Session, reason: str) -> None:
         self.events.append(f"lost: {reason}")
 
-    def message_received(self, incoming: Incoming) -> None:
+    def message_received(self, session: Session, incoming: Incoming) -> None:
         self.events.append("message")
         self.messages.append(incoming)
         if self.accept:
             incoming.accept()
             incoming.report(200)
 
-    def report_received(self, report: Report) -> None:
+    def report_received(self, session: Session, report: Report) -> None:
         self.events.append("report")
         self.reports.append((report.message_id, report.status, report.comment))
 

@@ -97,7 +97,7 @@ class Reading(SynchronousTestCase):
         """An exception in one session's listener keeps the connection for the others."""
 
         class Broken(Listener):
-            def message_received(self, incoming: object) -> None:
+            def message_received(self, session: object, incoming: object) -> None:
                 raise RuntimeError("broken on purpose")
 
         other = Broken()
@@ -113,7 +113,7 @@ class Reading(SynchronousTestCase):
         """An exception over a lost connection doesn't keep the news from the others."""
 
         class Broken(Listener):
-            def session_lost(self, reason: str) -> None:
+            def session_lost(self, session: object, reason: str) -> None:
                 raise RuntimeError("broken on purpose")
 
         peer = self.rig.accept()
