@@ -6,6 +6,7 @@ the connection goes), ``Speaker`` (takes turns to write) and ``Awaiting`` (waits
 
 import typing
 from collections import deque
+from functools import lru_cache
 
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -70,6 +71,42 @@ class Owner(typing.Protocol):
         """The connection is closed and has told its sessions."""
 
 
+class _Turns:
+    """Who wants to write, each once, in order."""
+
+    __slots__ = ("_queue", "_waiting")
+
+    def __init__(self) -> None:
+        self._queue: deque[Speaker] = deque()
+        self._waiting: set[Speaker] = set()  # who is in the queue
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, speaker: Speaker) -> None:
+        """Put a speaker at the end, unless it waits already."""
+        if speaker not in self._waiting:
+            self._waiting.add(speaker)
+            self._queue.append(speaker)
+
+    def remove(self, speaker: Speaker) -> None:
+        """Take a speaker out; it need not be there."""
+        if speaker in self._waiting:
+            self._waiting.discard(speaker)
+            self._queue.remove(speaker)
+
+    def next(self) -> Speaker:
+        """Whose turn it is; that one waits no more."""
+        speaker = self._queue.popleft()
+        self._waiting.discard(speaker)
+        return speaker
+
+
+@lru_cache(maxsize=16)
+def _frame_limits(max_header_size: int, max_body: int) -> FrameLimits:
+    return FrameLimits(max_header_size=max_header_size, max_body=max_body)
+
+
 @implementer(IPushProducer)
 class Connection(Protocol):
     """One TCP connection, accepted or made by us; carries any number of sessions.
@@ -88,9 +125,7 @@ class Connection(Protocol):
         self._timers = timers
         self._bind_timeout = settings.bind_timeout
         self._write_buffer = max(0, settings.write_buffer - TRANSPORT_BUFFER)
-        self._parser = FrameParser(
-            FrameLimits(max_header_size=settings.max_header_size, max_body=settings.max_size)
-        )
+        self._parser = FrameParser(_frame_limits(settings.max_header_size, settings.max_size))
         self._accepted = accepted
         self.trusted = trusted  #: whether its requests may be served; else they get 403
         self.peer_host = ""  #: address of the peer
@@ -99,15 +134,14 @@ class Connection(Protocol):
         #: SENDs of ours that wait for their response, by transaction id.  Ids are matched here
         #: and not by session: a response belongs to the connection of its request (§7.2)
         self.transactions: dict[str, Awaiting] = {}
-        self._turns: deque[Speaker] = deque()
-        self._waiting: set[Speaker] = set()  # who is in _turns
+        self._turns: _Turns | None = None  # None: nobody has wanted one yet
         self._pumping = False
         self._congested = False  # the transport has as much as it wants
         self._excess = 0  # bytes written since it said so
         self._reading = True
         self._stall_timeout = settings.transaction_timeout
         self._stalled: Timer | None = None  # runs while the transport is full
-        self._progress = Progress(owner.limits)
+        self._progress: Progress | None = None  # None: all frames came whole
         self._slow: Timer | None = None  # runs while a frame is arriving
         self.closing = False  #: whether it is no good for anything new
         self._timer: Timer | None = None
@@ -165,11 +199,7 @@ class Connection(Protocol):
             self.close()
             return
         if self._parser.pending:
-            if frames or self._slow is None:
-                self._progress.began(self._timers.seconds())
-            self._progress.received(len(data))
-            if self._slow is None:
-                self._check_progress()
+            self._part_received(len(data), bool(frames) or self._slow is None)
         for frame in frames:
             try:
                 if isinstance(frame, Request):
@@ -185,9 +215,18 @@ class Connection(Protocol):
                 # One session's trouble must not take the connection from the others.
                 _log.failure("an MSRP frame of {peer} made trouble", peer=self.peer_host)
 
+    def _part_received(self, size: int, first: bool) -> None:
+        if self._progress is None:
+            self._progress = Progress(self._owner.limits)
+        if first:
+            self._progress.began(self._timers.seconds())
+        self._progress.received(size)
+        if self._slow is None:
+            self._check_progress()
+
     def _check_progress(self) -> None:
         self._slow = None
-        if self._parser.pending and not self.closing:
+        if self._progress is not None and self._parser.pending and not self.closing:
             left = self._progress.left(self._timers.seconds())
             if left > 0:
                 self._slow = self._timers.call_later(left, self._check_progress)
@@ -219,29 +258,26 @@ class Connection(Protocol):
 
     def want_turn(self, speaker: Speaker) -> None:
         """Let a speaker write as soon as others had their turn and the transport has room."""
-        if speaker not in self._waiting:
-            self._waiting.add(speaker)
-            self._turns.append(speaker)
+        if self._turns is None:
+            self._turns = _Turns()
+        self._turns.add(speaker)
         if self.writable and not self._pumping:
-            self._pump()
+            self._pump(self._turns)
 
     def leave_turn(self, speaker: Speaker) -> None:
         """Forget that a speaker wanted a turn."""
-        if speaker in self._waiting:
-            self._waiting.discard(speaker)
+        if self._turns is not None:
             self._turns.remove(speaker)
 
-    def _pump(self) -> None:
+    def _pump(self, turns: "_Turns") -> None:
         # One request of each speaker in turn: long messages of several sessions share the
         # connection fairly, and a short one never waits behind a whole long one (§7.1.1).
         self._pumping = True
         try:
-            while self._turns and self.writable:
-                speaker = self._turns.popleft()
-                self._waiting.discard(speaker)
-                if speaker.take_turn() and speaker not in self._waiting:
-                    self._waiting.add(speaker)
-                    self._turns.append(speaker)
+            while turns and self.writable:
+                speaker = turns.next()
+                if speaker.take_turn():
+                    turns.add(speaker)
         finally:
             self._pumping = False
 
@@ -263,7 +299,8 @@ class Connection(Protocol):
         if not self._reading:
             self._reading = True
             self.transport.resumeProducing()
-        self._pump()
+        if self._turns is not None:
+            self._pump(self._turns)
 
     def _stall(self) -> None:
         # All that was written so long ago has timed out by now: this peer doesn't read any more.
@@ -310,8 +347,7 @@ class Connection(Protocol):
             self._slow = None
         self._owner.peers.leave(self.peer_host)
         self.transactions.clear()
-        self._turns.clear()
-        self._waiting.clear()
+        self._turns = None
         sessions, self.sessions = self.sessions, {}
         for session in sessions:
             try:

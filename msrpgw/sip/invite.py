@@ -76,25 +76,44 @@ class UsageState(enum.Enum):
     ENDED = "ended"  #: nothing ever again
 
 
+class _Plan:
+    """How our INVITE goes on after a redirection or a 422."""
+
+    __slots__ = ("deadline", "fields", "tried")
+
+    def __init__(self, fields: tuple[tuple[str, str], ...], deadline: float) -> None:
+        self.fields = fields  #: of the INVITE, but CSeq
+        self.deadline = deadline  #: on the clock; 0 for none
+        self.tried: list[str] = []  #: request URIs, in order
+
+
 class InviteUsage:
-    """Made by ``call`` or ``incoming``; ends by ``end``, by the peer, or by lack of answers."""
+    """Made by ``call`` or ``incoming``; ends by ``end``, by the peer, or by lack of answers.
+
+    Calls last long: what only matters until the call is up is let go then.
+    """
+
+    __slots__ = (
+        "_agent", "_body", "_calling", "_contact", "_farewell", "_listener", "_plan", "_received",
+        "_reinvites", "call_id", "dialog", "peer_host", "retry_after", "state",
+    )  # fmt: skip
 
     def __init__(self, agent: UserAgent, listener: InviteListener, call_id: str) -> None:
         self.state = UsageState.ENDED
         self.call_id = call_id
-        self.offer = b""  #: SDP of the INVITE received; b"" when it asks for our offer
         self.retry_after = 0.0  #: seconds that the refusal of our INVITE asks us to wait
         self.dialog: Dialog | None = None  #: None until there is one that is more than early
+        #: address that our INVITE went to; empty when the peer called, or is being located
+        self.peer_host = ""
         self._agent = agent
         self._listener = listener
         self._farewell: Callable[[], None] | None = None  # tells the listener the end; used once
-        self._reinvites = Reinvites(agent, listener, self._give_up)
-        self._received: ServerInvite | None = None  # the initial INVITE, when it is the peer's
-        self._calling: ClientInvite | None = None  # the initial INVITE, when it is ours
-        self._fields: tuple[tuple[str, str], ...] = ()  # of our INVITE, but CSeq
+        self._reinvites = Reinvites(agent, listener, self)
+        # The initial INVITE, until the call is up: when it is the peer's, and when it is ours.
+        self._received: ServerInvite | None = None
+        self._calling: ClientInvite | None = None
+        self._plan: _Plan | None = None
         self._body = b""  # of our INVITE, or of our 200
-        self._deadline = 0.0  # of our INVITE, on the clock; 0 for none
-        self._tried: list[str] = []  # request URIs of our INVITE, in order
         self._contact = ""  # URI that our requests name
 
     # Made
@@ -133,7 +152,7 @@ class InviteUsage:
         usage._contact = agent.contact_uri(
             (transport or "UDP").upper(), towards, secure=is_secure(ruri)
         )
-        usage._fields = (
+        fields = (
             ("From", f"<{from_uri}>;tag={agent.new_tag()}"),
             ("To", f"<{to_uri}>"),
             ("Call-ID", usage.call_id),
@@ -143,8 +162,9 @@ class InviteUsage:
             ("Content-Type", "application/sdp"),
         )
         usage._body = offer
-        usage._deadline = agent.timers.seconds() + timeout if timeout else 0.0
-        usage._invite(ruri)
+        deadline = agent.timers.seconds() + timeout if timeout else 0.0
+        usage._plan = plan = _Plan(fields, deadline)
+        usage._invite(ruri, plan)
         return usage
 
     @classmethod
@@ -166,7 +186,6 @@ class InviteUsage:
             usage._fail(error.status, error.reason)
             return usage
         usage.state = UsageState.OFFERED
-        usage.offer = received.offer
         usage.dialog = dialog
         usage._received = received
         usage._reinvites.protected = transaction.request.protected
@@ -177,9 +196,9 @@ class InviteUsage:
         return usage
 
     @property
-    def peer_host(self) -> str:
-        """Address that our INVITE went to; empty when the peer called, or is being located."""
-        return self._calling.peer_host if self._calling is not None else ""
+    def offer(self) -> bytes:
+        """SDP of the INVITE received; b"" when it asks for our offer, and when the call is up."""
+        return self._received.offer if self._received is not None else b""
 
     @property
     def protected(self) -> bool:
@@ -244,19 +263,20 @@ class InviteUsage:
 
     # Our INVITE
 
-    def _invite(self, ruri: str) -> None:
+    def _invite(self, ruri: str, plan: "_Plan") -> None:
         # Who wanted credentials had it with a number of its own.
         number = self._calling.request.cseq.number + 1 if self._calling is not None else 1
-        self._tried.append(ruri)
+        plan.tried.append(ruri)
         cseq = ("CSeq", f"{number} INVITE")
-        fields = Headers([*self._fields, *self._reinvites.timer.ask(), cseq])
+        fields = Headers([*plan.fields, *self._reinvites.timer.ask(), cseq])
         invite = ClientInvite(self._agent, self, Request("INVITE", ruri, fields, self._body))
         self._calling = invite
-        left = self._deadline - self._agent.timers.seconds()
-        invite.send(max(left, 0.001) if self._deadline else 0.0, self._targeted)
+        left = plan.deadline - self._agent.timers.seconds()
+        invite.send(max(left, 0.001) if plan.deadline else 0.0, self._targeted)
 
     def _targeted(self, target: Target) -> None:
         """Name the address that suits the peer's, now that it is known (§8.1.1.8)."""
+        self.peer_host = target.host
         if self._calling is not None:
             request = self._calling.request
             self._contact = self._agent.contact_uri(
@@ -295,28 +315,29 @@ class InviteUsage:
         self, invite: ClientInvite, status: int, reason: str, response: Response | None
     ) -> None:
         """Our INVITE was refused, or we gave it up."""
-        target = self._next_target(status, response) if self.state is UsageState.CALLING else None
-        if target is not None:
-            self._invite(target)
+        plan = self._plan if self.state is UsageState.CALLING else None
+        target = self._next_target(plan, status, response) if plan is not None else None
+        if plan is not None and target is not None:
+            self._invite(target, plan)
         else:
             self.retry_after = response.retry_after if response is not None else 0.0
             self._fail(status, reason)
 
-    def _next_target(self, status: int, response: Response | None) -> str | None:
+    def _next_target(self, plan: "_Plan", status: int, response: Response | None) -> str | None:
         """Where a 3xx leads, if it may be followed (§8.1.3.4); the same again after a 422."""
         if response is None:
             return None
         if status == 422 and self._reinvites.timer.too_short(response):
-            return self._tried[-1]
+            return plan.tried[-1]
         if status // 100 != 3 or not self._agent.settings.follow_redirects:
             return None
         contact = response.contact
         if contact is None or not isinstance(contact.uri, SipUri):
             return None
         target = as_request_uri(contact.uri)
-        if is_secure(self._tried[0]) and not is_secure(target):
+        if is_secure(plan.tried[0]) and not is_secure(target):
             return None  # §26.2.2: TLS all the way was asked for
-        return None if target in self._tried or len(self._tried) > _MAX_REDIRECTS else target
+        return None if target in plan.tried or len(plan.tried) > _MAX_REDIRECTS else target
 
     # The peer's INVITE
 
@@ -331,7 +352,7 @@ class InviteUsage:
         elif invite.offer or sdp:
             self._establish(sdp)
         else:
-            self._give_up("The ACK came without an answer")
+            self.give_up("The ACK came without an answer")
 
     def invite_not_acknowledged(self, invite: ServerInvite) -> None:
         """No ACK came in time: the call must end (§13.3.1.4)."""
@@ -342,7 +363,7 @@ class InviteUsage:
         elif self.state is UsageState.CLOSING:
             self._bye(self._farewell)
         else:
-            self._give_up("No ACK came for our 2xx")
+            self.give_up("No ACK came for our 2xx")
 
     # Requests in the dialog
 
@@ -418,12 +439,14 @@ class InviteUsage:
     def _establish(self, sdp: bytes) -> None:
         assert self.dialog is not None
         self.state = UsageState.ESTABLISHED
+        called = self._calling is not None
         self._listener.call_established(sdp)
+        # The transactions keep the INVITE as long as a 2xx or an ACK may be repeated.
+        self._calling = self._received = self._plan = None
         if self.state is UsageState.ESTABLISHED:
-            called = self._calling is not None
             self._reinvites.start(self.dialog, self._contact, called, self._body)
 
-    def _give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
         """End a call that can't go on; the listener need not wait for what the peer says."""
         self._bye(self._ended(reason))
         self._say_farewell()

@@ -50,21 +50,21 @@ class _State(enum.Enum):
 class ClientInvite:
     """Made and owned by its usage; the agent's transaction ends it."""
 
+    __slots__ = (
+        "_acknowledged", "_agent", "_client", "_deadline", "_early", "_owner", "_patience",
+        "_state", "request",
+    )  # fmt: skip
+
     def __init__(self, agent: UserAgent, owner: ClientInviteOwner, request: Request) -> None:
         self.request = request
         self._agent = agent
         self._owner = owner
         self._state = _State.CALLING
         self._client: ClientRequest | None = None  # None until it is sent
-        self._early: set[DialogId] = set()
+        self._early: list[DialogId] = []
         self._acknowledged: dict[str, Dialog] = {}  # by To tag
         self._deadline: Timer | None = None  # the caller's own time-out
         self._patience: Timer | None = None  # timer C
-
-    @property
-    def peer_host(self) -> str:
-        """Address that it was sent to; empty while that is being located."""
-        return self._client.peer_host if self._client is not None else ""
 
     def send(self, timeout: float = 0.0, on_target: OnTarget | None = None) -> None:
         """Send it.  ``timeout``: seconds until we give up; 0 leaves it to timer C.
@@ -173,7 +173,7 @@ class ClientInvite:
             return  # a re-INVITE has its dialog already
         early = DialogId(request.call_id, request.from_.tag or "", to_tag)
         if early not in self._early:
-            self._early.add(early)
+            self._early.append(early)
             self._agent.add_dialog(early, self)
 
     def request_received(self, transaction: ServerTransaction) -> None:
@@ -182,7 +182,8 @@ class ClientInvite:
         if method == "BYE":
             # Not allowed (§15), but its sender is gone; other branches may still answer.
             early = DialogId.of_request(transaction.request)
-            self._early.discard(early)
+            if early in self._early:
+                self._early.remove(early)
             self._agent.remove_dialog(early)
             self._agent.respond(transaction, 200)
         elif method == "INVITE":

@@ -46,6 +46,10 @@ class _State(enum.Enum):
 class ServerInvite:
     """Owned by its usage; ends by a refusal, by its ACK or the lack of one, or by ``stop``."""
 
+    __slots__ = (
+        "_agent", "_limit", "_owner", "_repeat", "_state", "_transaction", "offer", "request",
+    )  # fmt: skip
+
     def __init__(
         self, agent: UserAgent, transaction: InviteServerTransaction, owner: ServerInviteOwner
     ) -> None:

@@ -1,8 +1,7 @@
 """The INVITEs and UPDATEs inside an established call, ours and the peer's: at most one offer at a
 time (RFC 3261 §14, RFC 6141, RFC 3311)."""
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -50,33 +49,38 @@ class _Offer(NamedTuple):
     refresh: bool  # what is in force already, once more (RFC 4028 §7.4)
 
 
+class ReinviteOwner(Protocol):
+    """Whose re-INVITEs they are: a usage."""
+
+    def give_up(self, reason: str) -> None:
+        """The call can't go on."""
+
+
 class Reinvites:
     """Owned by its usage, which starts it when the call is up, and stops it."""
 
-    def __init__(
-        self, agent: UserAgent, listener: ReinviteListener, on_lost: Callable[[str], None]
-    ) -> None:
+    __slots__ = (
+        "_agent", "_attempts", "_contact", "_description", "_dialog", "_listener", "_offers",
+        "_owner", "_owns_call_id", "_received", "_retry", "_sent", "_updates", "protected", "timer",
+    )  # fmt: skip
+
+    def __init__(self, agent: UserAgent, listener: ReinviteListener, owner: ReinviteOwner) -> None:
         self._agent = agent
         self._listener = listener
-        self._on_lost = on_lost  # the call can't go on, and why
+        self._owner = owner
         self._dialog: Dialog | None = None  # None before the start and after the end
         self._owns_call_id = False
         self._contact = ""
         self._description = b""  # our SDP in force
         self._updates = False  # whether the peer takes UPDATE
-        self._offers: deque[_Offer] = deque()  # to be sent; the first may be under way
+        self._offers: list[_Offer] = []  # to be sent; the first may be under way
         self._attempts = 0  # of the first
         self._sent: ClientInvite | None = None  # ours under way
         self._received: ServerInvite | _ServerUpdate | None = None  # the peer's, until its ACK
         self._retry: Timer | None = None  # back-off after 491
         #: whether the SDP that the listener was told of last came over TLS
         self.protected = False
-        self.timer = SessionTimer(
-            agent.timers,
-            agent.settings,
-            self._refresh,
-            partial(on_lost, "The session was not refreshed in time"),
-        )
+        self.timer = SessionTimer(agent.timers, agent.settings, self)
 
     def start(self, dialog: Dialog, contact: str, owns_call_id: bool, description: bytes) -> None:
         """The call is up: send what was offered meanwhile.
@@ -166,7 +170,7 @@ class Reinvites:
         self._sent = None
         if status in (408, 481):
             # §12.2.1.2: the peer knows nothing of the dialog, or is gone.
-            self._on_lost(f"The peer answered {status} {reason} to a re-INVITE")
+            self._owner.give_up(f"The peer answered {status} {reason} to a re-INVITE")
             return
         if status == 422 and response is not None and self.timer.too_short(response):
             self._send_next()
@@ -184,7 +188,7 @@ class Reinvites:
     def _offer_done(self) -> _Offer:
         self._sent = None
         self._attempts = 0
-        return self._offers.popleft()
+        return self._offers.pop(0)
 
     def _back_off(self, status: int, response: Response | None) -> float | None:
         """Seconds to wait before the same offer is worth another try, None if it is not."""
@@ -207,7 +211,12 @@ class Reinvites:
 
     # Refreshes (RFC 4028 §10)
 
-    def _refresh(self) -> None:
+    def not_refreshed(self) -> None:
+        """Nobody refreshed the call in time."""
+        self._owner.give_up("The session was not refreshed in time")
+
+    def refresh(self) -> None:
+        """It is time to refresh the call."""
         dialog = self._dialog
         if dialog is None:
             return
@@ -231,10 +240,10 @@ class Reinvites:
             self.timer.accepted(response)
             self._listener.call_refreshed(b"")
         elif status in (408, 481):
-            self._on_lost(f"The peer answered {status} {response.reason} to an UPDATE")
+            self._owner.give_up(f"The peer answered {status} {response.reason} to an UPDATE")
         elif status in (405, 501):
             self._updates = False
-            self._refresh()
+            self.refresh()
         elif status == 422 and self.timer.too_short(response):
             self._update(dialog)
         else:
@@ -340,7 +349,7 @@ class Reinvites:
     def invite_not_acknowledged(self, invite: ServerInvite) -> None:
         """§14.2: without ACK the call ends."""
         self._received = None
-        self._on_lost("No ACK came for our 2xx to a re-INVITE")
+        self._owner.give_up("No ACK came for our 2xx to a re-INVITE")
 
 
 class _ServerUpdate:

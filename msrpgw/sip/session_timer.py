@@ -1,11 +1,11 @@
 """The timer of one INVITE dialog (RFC 4028): without refreshes it ends, whoever has gone.
 
 A machine over headers and a clock: the usage puts in what was sent and received, and gets out
-headers, ``refresh`` when it is time for one, and ``expired`` when none came.
+headers, ``refresh`` when it is time for one, and ``not_refreshed`` when none came.
 """
 
 import re
-from collections.abc import Callable
+from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.sip.message import Message, Request, Response
@@ -19,35 +19,37 @@ _DELTA = re.compile(r"[ \t]*([0-9]{1,10})[ \t]*(?:;(.*))?", re.ASCII | re.DOTALL
 _REFRESHER = re.compile(r"(?:^|;)[ \t]*refresher[ \t]*=[ \t]*(ua[cs])[ \t]*(?:;|$)", re.IGNORECASE)
 
 
+class SessionTimerOwner(Protocol):
+    """Whose timer it is: what sends the refreshes."""
+
+    def refresh(self) -> None:
+        """It is time for a refresh of ours."""
+
+    def not_refreshed(self) -> None:
+        """The time is over, and none came."""
+
+
 class SessionTimer:
     """Owned by its usage, which stops it."""
 
     __slots__ = (
         "_asked",
-        "_expired",
         "_expires_at",
         "_expiry",
         "_interval",
         "_least",
         "_ours",
+        "_owner",
         "_patience",
-        "_refresh",
         "_settings",
         "_timers",
         "_turn",
     )
 
-    def __init__(
-        self,
-        timers: Timers,
-        settings: SipSettings,
-        refresh: Callable[[], None],
-        expired: Callable[[], None],
-    ) -> None:
+    def __init__(self, timers: Timers, settings: SipSettings, owner: SessionTimerOwner) -> None:
         self._timers = timers
         self._settings = settings
-        self._refresh = refresh
-        self._expired = expired
+        self._owner = owner
         self._least = LEAST  # the largest Min-SE that we were told
         self._patience = 5  # how often we look at a 422
         self._asked = 0  # Session-Expires of our last request
@@ -158,11 +160,11 @@ class SessionTimer:
 
     def _due(self) -> None:
         self._turn = None
-        self._refresh()
+        self._owner.refresh()
 
     def _over(self) -> None:
         self.stop()
-        self._expired()
+        self._owner.not_refreshed()
 
     def stop(self) -> None:
         """No session any more, or none that must be refreshed."""
