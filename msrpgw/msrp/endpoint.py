@@ -81,7 +81,7 @@ class Endpoint:
         self._port: IListeningPort | None = None
         self._reached: tuple[str, int] | None = None
         self._sessions: dict[str, Session] = {}  # by our URI, as we wrote it
-        self._by_key: dict[object, Session] = {}  # by our URI's parts that count (§6.1)
+        self._by_id: dict[str, Session] = {}  # by the session-id, which is in no other URI of ours
         self._connections: set[Connection] = set()
         self._closed: list[Deferred[None]] = []
         self.timers = timers
@@ -213,12 +213,12 @@ class Endpoint:
     def remember(self, session: Session) -> None:
         """From now on requests to a session's URI find it."""
         self._sessions[session.path_text] = session
-        self._by_key[self._key(session.path)] = session
+        self._by_id[session.path.session_id] = session
 
     def forget(self, session: Session) -> None:
         """A session is over: its URI is spent."""
         self._sessions.pop(session.path_text, None)
-        self._by_key.pop(self._key(session.path), None)
+        self._by_id.pop(session.path.session_id, None)
 
     def _key(self, uri: MsrpUri) -> object:
         return uri.session_id if self.settings.path_match == "session-id" else uri.key()
@@ -302,7 +302,9 @@ class Endpoint:
         if session is None:
             to_path = request.to_path
             if len(to_path) == 1:  # §7.3: to an endpoint, exactly one
-                session = self._by_key.get(self._key(to_path[0]))
+                session = self._by_id.get(to_path[0].session_id)
+                if session is not None and self._key(to_path[0]) != self._key(session.path):
+                    return None
         return session
 
     def _is_from_peer(self, session: Session, request: Request) -> bool:

@@ -21,8 +21,9 @@ from msrpgw.timers import Timer, Timers
 #: lets others in (64 KiB at the default chunk size)
 CHUNKS_UNDERWAY = 32
 
-#: the share of the messages it remembers that a session forgets at a time: one of so many
-_FORGOTTEN = 8
+#: how many messages a session knows that were answered and of which no REPORT is expected: what
+#: stands behind the peer may yet refuse them
+ANSWERED_KNOWN = 16
 
 #: what a sender of our own may not exceed without being ready to interrupt (RFC 4975 §7.1.1)
 UNINTERRUPTIBLE = 2048
@@ -90,7 +91,12 @@ class Outgoing:
         self.extension = extension  #: header line of each of its SENDs; "" for none
         self.offset = 0  #: bytes that were written
         self.unanswered = 0  #: chunks that wait for their response
-        self.reported: list[tuple[int, int]] = []  #: ranges that success REPORTs covered
+        self.reported: tuple[tuple[int, int], ...] = ()  #: ranges that success REPORTs covered
+
+    @property
+    def answered(self) -> bool:
+        """Whether all is known of it that was asked for."""
+        return self.on_done is None and not self.success_report
 
     def settle(self, result: SendResult) -> None:
         """Tell how it ended, if that was not told yet."""
@@ -102,15 +108,13 @@ class Outgoing:
 
     def covered(self, first: int, last: int) -> bool:
         """Add a range to what the receiver reported; whether it has the whole message now."""
-        self.reported.append((first, last))
-        self.reported.sort()
         joined: list[tuple[int, int]] = []
-        for start, stop in self.reported:
+        for start, stop in sorted([*self.reported, (first, last)]):
             if joined and start <= joined[-1][1] + 1:
                 joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
             else:
                 joined.append((start, stop))
-        self.reported = joined[:CHUNKS_UNDERWAY]
+        self.reported = tuple(joined[:CHUNKS_UNDERWAY])
         return joined[0][0] <= 1 and joined[0][1] >= self.size
 
 
@@ -238,10 +242,11 @@ class Sender:
         if not start:
             sent = self._sent
             sent[message.message_id] = message
-            if len(sent) > self._remembered:
-                # Many at a time: one by one, a dictionary looks for its first key ever longer.
-                for oldest in list(sent)[: max(1, self._remembered // _FORGOTTEN)]:
-                    del sent[oldest]
+            known = len(sent)
+            if known > ANSWERED_KNOWN or known > self._remembered:
+                oldest = next(iter(sent.values()))
+                if known > self._remembered or oldest.answered:
+                    del sent[oldest.message_id]
         size = message.size
         transaction_id = new_transaction_id(self._random, chunk)
         pending = self._pending

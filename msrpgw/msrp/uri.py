@@ -3,6 +3,7 @@
 Pure: imports only errors.
 """
 
+import sys
 from functools import lru_cache
 
 import msgspec
@@ -82,7 +83,14 @@ def parse_msrp_uri(text: str) -> MsrpUri:
         raise MsrpSyntaxError("Malformed user part in MSRP URI")
     host, port = _parse_hostport(hostport)
     return MsrpUri(
-        scheme, host, port, session_id, parameters[0], userinfo, _parse_parameters(parameters[1:])
+        # Each session has two URIs, and of these there are few: 160 bytes less for each URI.
+        sys.intern(scheme),
+        sys.intern(host),
+        port,
+        session_id,
+        sys.intern(parameters[0]),
+        userinfo,
+        _parse_parameters(parameters[1:]),
     )
 
 

@@ -5,6 +5,7 @@ headers, ``refresh`` when it is time for one, and ``not_refreshed`` when none ca
 """
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from msrpgw.errors import SipError
@@ -35,15 +36,14 @@ class SessionTimer:
     __slots__ = (
         "_asked",
         "_expires_at",
-        "_expiry",
         "_interval",
         "_least",
         "_ours",
         "_owner",
         "_patience",
         "_settings",
+        "_timer",
         "_timers",
-        "_turn",
     )
 
     def __init__(self, timers: Timers, settings: SipSettings, owner: SessionTimerOwner) -> None:
@@ -56,13 +56,12 @@ class SessionTimer:
         self._interval = 0  # seconds; 0 while no timer runs
         self._ours = False  # whether the refreshes are
         self._expires_at = 0.0
-        self._turn: Timer | None = None  # to refresh
-        self._expiry: Timer | None = None
+        self._timer: Timer | None = None  # of our next refresh; after that, and else, of the end
 
     @property
     def running(self) -> bool:
         """Whether the session ends unless it is refreshed."""
-        return self._expiry is not None
+        return self._timer is not None
 
     # Requests of ours
 
@@ -103,9 +102,7 @@ class SessionTimer:
         """A refresh failed, or could not be sent: once more, while there is time."""
         left = self._expires_at - self._timers.seconds()
         if self.running and self._ours and left > 4.0:
-            if self._turn is not None:
-                self._turn.cancel()
-            self._turn = self._timers.call_later(left / 2, self._due)
+            self._wait(left / 2, self._due)
 
     # The peer's
 
@@ -154,12 +151,18 @@ class SessionTimer:
         # §10: before the proxies and firewalls on the way forget it.
         left = interval - min(32.0, interval / 3)
         self._expires_at = self._timers.seconds() + left
-        self._expiry = self._timers.call_later(left, self._over)
         if ours:
-            self._turn = self._timers.call_later(interval / 2, self._due)
+            self._wait(interval / 2, self._due)
+        else:
+            self._wait(left, self._over)
+
+    def _wait(self, delay: float, then: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._timers.call_later(delay, then)
 
     def _due(self) -> None:
-        self._turn = None
+        self._wait(self._expires_at - self._timers.seconds(), self._over)
         self._owner.refresh()
 
     def _over(self) -> None:
@@ -169,10 +172,9 @@ class SessionTimer:
     def stop(self) -> None:
         """No session any more, or none that must be refreshed."""
         self._interval = 0
-        for timer in (self._turn, self._expiry):
-            if timer is not None:
-                timer.cancel()
-        self._turn = self._expiry = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def updates(message: Message) -> bool | None:

@@ -1,5 +1,6 @@
 """What a session sends: chunks, transactions, REPORTs about it."""
 
+from msrpgw.msrp.outgoing import ANSWERED_KNOWN
 from msrpgw.msrp.session import SendResult
 from tests.msrp.session_cases import SessionTestCase
 from tests.msrp.support import PEER_PATH, Listener, Rig
@@ -386,3 +387,15 @@ class Reports(SessionTestCase):
         for number in range(3):
             self.report(f"m{number}", Status="000 200")
         self.assertEqual([one[0] for one in self.listener.reports], ["m1", "m2"])
+
+    def test_answered(self) -> None:
+        """Of what was answered less is remembered, unless its success is to be reported."""
+        for wanted, first in ((False, "1"), (True, "0")):
+            self.listener.reports.clear()
+            for number in range(ANSWERED_KNOWN + 1):
+                message_id = f"{wanted}{number}"
+                self.listener.send(self.session, message_id=message_id, success_report=wanted)
+                self.peer.answer_all()
+            for number in range(ANSWERED_KNOWN + 1):
+                self.report(f"{wanted}{number}", Status="000 500")
+            self.assertEqual(self.listener.reports[0][0], f"{wanted}{first}")
