@@ -183,11 +183,6 @@ class FrameParser:
     Owned by a connection.  Time is linear in the bytes fed; what is kept is bounded by limits.
     """
 
-    __slots__ = (
-        "_body_at", "_end_line", "_head", "_limits", "_lost", "_searched", "_start_line",
-        "_truncated", "pending",
-    )  # fmt: skip
-
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self.pending = bytearray()  #: of a frame whose rest has not come

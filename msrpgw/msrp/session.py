@@ -86,8 +86,8 @@ class Session:
     __slots__ = (
         "_alone", "_early", "_early_size", "_endpoint", "_first_send", "_lease",
         "_lease_timer", "_listener", "_local", "_random", "_sender", "_shared", "_timer", "_timers",
-        "_to_path", "_wanted", "accept_types", "behind_relay", "connection", "from_paths", "path", "path_text",
-        "peer", "receiver", "state",
+        "_to_path", "_wanted", "accept_types", "behind_relay", "connection", "from_paths", "path",
+        "path_text", "peer", "receiver", "state",
     )  # fmt: skip
 
     def __init__(
