@@ -254,11 +254,11 @@ class UserAgent:
         else:
             self._router.locate(ack, located)
 
-    def settled_accepted(self, invite: Request, to_tag: str, response: Response) -> None:
+    def settled_accepted(self, invite: Request, response: Response, first: bool) -> None:
         """§13.2.2.4: each 2xx is acknowledged; that of another branch of a fork made a call."""
         dialog = Dialog.uac(invite, response)
         self.send_ack(dialog.ack(invite))
-        if response.to.tag != to_tag:
+        if first:
             self.request(dialog.request("BYE"), lambda response: None)
 
     def _complete(self, request: Request) -> None:

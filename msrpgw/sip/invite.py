@@ -441,7 +441,8 @@ class InviteUsage:
         self.state = UsageState.ESTABLISHED
         called = self._calling is not None
         self._listener.call_established(sdp)
-        # The transactions keep the INVITE as long as a 2xx or an ACK may be repeated.
+        if self._calling is not None:
+            self._calling.settle()
         self._calling = self._received = self._plan = None
         if self.state is UsageState.ESTABLISHED:
             self._reinvites.start(self.dialog, self._contact, called, self._body)

@@ -16,11 +16,8 @@ from msrpgw.sip.client import OnTarget
 from msrpgw.sip.dialog import Dialog, DialogId
 from msrpgw.sip.invite_server import answer_other
 from msrpgw.sip.message import Request, Response
-from msrpgw.sip.transaction import ServerTransaction
+from msrpgw.sip.transaction import MAX_FORKS, ServerTransaction
 from msrpgw.timers import Timer
-
-#: most branches of one fork that are looked at; nobody forks that wide in earnest
-_MAX_FORKS = 32
 
 
 class ClientInviteOwner(Protocol):
@@ -102,7 +99,7 @@ class ClientInvite:
         self._agent.send_ack(dialog.ack(self.request))
 
     def settle(self) -> None:
-        """The call is over: let go of it all but what a repeated 2xx wants."""
+        """The call is up, or over: let go of it all but what a repeated 2xx wants."""
         if self._state is _State.ANSWERED and len(self._acknowledged) == 1:
             (to_tag,) = self._acknowledged
             self._agent.transactions.settle_client(self.request, to_tag)
@@ -129,7 +126,7 @@ class ClientInvite:
         dialog = self._acknowledged.get(response.to.tag or "")
         if dialog is not None:
             self._send_ack(dialog)
-        elif len(self._acknowledged) < _MAX_FORKS:
+        elif len(self._acknowledged) < MAX_FORKS:
             self._answered()
             self._owner.invite_accepted(self, response)
 
@@ -169,7 +166,7 @@ class ClientInvite:
     def _keep_early(self, response: Response) -> None:
         request = self.request
         to_tag = response.to.tag
-        if request.to.tag or not to_tag or len(self._early) >= _MAX_FORKS:
+        if request.to.tag or not to_tag or len(self._early) >= MAX_FORKS:
             return  # a re-INVITE has its dialog already
         early = DialogId(request.call_id, request.from_.tag or "", to_tag)
         if early not in self._early:

@@ -49,6 +49,9 @@ __all__ = [
     "Transactions",
 ]
 
+#: most branches of one fork that are looked at; nobody forks that wide in earnest
+MAX_FORKS = 32
+
 #: what we wrote ourselves has been measured
 _NO_LIMITS = Limits(max_message_size=2**31, max_headers=2**31, max_line_length=2**31)
 
@@ -77,8 +80,8 @@ class TransactionListener(Protocol):
     def stray_response_received(self, response: Response, source: ReplyPath) -> None:
         """A response to nothing that we sent and still know of."""
 
-    def settled_accepted(self, invite: Request, to_tag: str, response: Response) -> None:
-        """A 2xx came for an INVITE that was settled when one with this To tag had come."""
+    def settled_accepted(self, invite: Request, response: Response, first: bool) -> None:
+        """A 2xx came for an INVITE that was settled; ``first``: none of its branch came before."""
 
 
 class Cancelled(Protocol):
@@ -108,12 +111,14 @@ class _Answered(msgspec.Struct, gc=False):
 class _Settled(msgspec.Struct, gc=False):
     """What is left of an INVITE that got its 2xx (RFC 6026), and whose user has done with it.
 
-    As light as ``_Answered``: a session that is over would otherwise be kept whole for 32 s.
+    As light as ``_Answered``: a call that is up needs it no more, and one that is over would
+    otherwise be kept whole for 32 s.
     """
 
     merge_key: str | None = None
     to_tag: str = ""  #: of the 2xx
     invite: bytes = b""  #: as sent; b"": it was received
+    others: tuple[str, ...] = ()  #: To tags of other 2xx that came
 
     def retransmitted(self) -> None:
         """The INVITE came again: absorb it."""
@@ -249,9 +254,18 @@ class Transactions:
         elif not isinstance(client, _Settled):
             client.receive(response)
         elif 200 <= response.status < 300:
-            invite = parse_datagram(client.invite, _NO_LIMITS)
-            if isinstance(invite, Request):
-                self._listener.settled_accepted(invite, client.to_tag, response)
+            self._receive_late(client, response)
+
+    def _receive_late(self, settled: _Settled, response: Response) -> None:
+        tag = response.to.tag or ""
+        first = tag != settled.to_tag and tag not in settled.others
+        if first:
+            if len(settled.others) >= MAX_FORKS:
+                return
+            settled.others = (*settled.others, tag)
+        invite = parse_datagram(settled.invite, _NO_LIMITS)
+        if isinstance(invite, Request):
+            self._listener.settled_accepted(invite, response, first)
 
     def find_cancelled(self, cancel: Request, methods: Iterable[str]) -> Cancelled | None:
         """The transaction that a CANCEL is for, and is not answered yet or is an INVITE (§9.2).
@@ -343,7 +357,7 @@ class Transactions:
         self._accepted.push(transaction.key)
 
     def settle_client(self, invite: Request, to_tag: str) -> None:
-        """The call that an INVITE made is over, and its only 2xx had this To tag.
+        """An INVITE made a call, and its only 2xx had this To tag: its user has done with it.
 
         If a 2xx comes once more, the listener has to deal with it.
         """

@@ -4,6 +4,7 @@ from msrpgw.errors import SipSyntaxError
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Request
 from msrpgw.sip.server_transaction import InviteServerTransaction, ServerState
+from msrpgw.sip.transaction import MAX_FORKS
 from tests.sip.transaction_cases import Path, TransactionTestCase, make_request
 
 
@@ -160,9 +161,14 @@ class MatchingTests(TransactionTestCase):
         self.assertEqual(len(self.table), 0)
         self.table.settle_client(request, "one")
         self.assertEqual(self.user.news(), [200])
-        for status, tag in ((180, "one"), (486, "one"), (200, "one"), (200, "two")):
+        for status, tag in ((180, "one"), (486, "one"), (200, "one"), *[(200, "two")] * 2):
             self.table.receive(request.response(status, to_tag=tag), Path())
-        self.assertEqual(self.user.news(), [(data, "one", "one"), (data, "one", "two")])
+        told = [(data, "one", False), (data, "two", True), (data, "two", False)]
+        self.assertEqual(self.user.news(), told)
+        for number in range(MAX_FORKS + 1):
+            response = request.response(200, to_tag=f"other{number}")
+            self.table.receive(response, Path())
+        self.assertEqual(len(self.user.news()), MAX_FORKS - 1)
         self.assertIsNone(self.table.find_client("z9hG4bKabc", "INVITE"))
         self.run_for(32.1)
         self.table.receive(request.response(200, to_tag="one"), Path())

@@ -88,9 +88,9 @@ class User:
         """Keep it."""
         self.heard.append("stray")
 
-    def settled_accepted(self, invite: Request, to_tag: str, response: Response) -> None:
+    def settled_accepted(self, invite: Request, response: Response, first: bool) -> None:
         """Keep what it is about."""
-        self.heard.append((invite.render(), to_tag, response.to.tag))
+        self.heard.append((invite.render(), response.to.tag, first))
 
     def methods(self) -> list[str]:
         """The methods sent since the last call."""
