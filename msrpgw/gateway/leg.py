@@ -137,6 +137,8 @@ class Leg:
         max_forwards: int,
     ) -> None:
         """INVITE the MSRP user.  ``timeout``: seconds until the MSRP session must be bound."""
+        if self.over:
+            return  # what it was wanted for is withdrawn
         self._limit_setup(timeout)
         try:
             offer = self._media.offer(goes_over_tls(ruri, self._agent.settings))
@@ -159,7 +161,10 @@ class Leg:
         self._source = transaction.source.host
         self._identity = transaction.request.identity
         self._limit_setup(timeout)
-        self._usage = usage = InviteUsage.incoming(self._agent, transaction, self)
+        usage = InviteUsage.incoming(self._agent, transaction, self)
+        if self.over:
+            return  # it was one that can't be used
+        self._usage = usage
         try:
             if usage.offer:
                 body = self._media.answer(usage.offer, usage.protected)
@@ -290,12 +295,24 @@ class Leg:
         if not self.over:
             self.over = True
             self.on_over()
+            self._release()
+
+    def _release(self) -> None:
+        """When all is over, let go of all who know us.
+
+        What goes round in circles waits for the garbage collector, which looks at what has lived
+        for a while once in hours.
+        """
+        if self.over and self.state is LegState.ENDED:
+            del self._listener, self._media
+            self._usage = None
+            self.on_over = _nothing
 
     # What the MSRP session tells
 
     def session_up(self, media: Session) -> None:
         """The MSRP session is bound to a connection."""
-        if media is not self._media or self.state is LegState.ENDED:
+        if self.state is LegState.ENDED or media is not self._media:
             return
         if self._setup_timer is not None:
             self._setup_timer.cancel()
@@ -307,7 +324,7 @@ class Leg:
 
     def session_lost(self, media: Session, reason: str) -> None:
         """The MSRP session has failed (RFC 4975 §5.4): its URIs are spent."""
-        if media is not self._media or self.state is LegState.ENDED:
+        if self.state is LegState.ENDED or media is not self._media:
             return
         if self.state is LegState.UP:
             self.renew(reason)
@@ -469,3 +486,4 @@ class Leg:
         self._media.close()
         retry_after = self._usage.retry_after if self._usage is not None else 0.0
         self._listener.leg_ended(self, LegEnd(code, reason, self._was_up, retry_after))
+        self._release()

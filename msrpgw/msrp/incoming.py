@@ -187,7 +187,7 @@ class Receiver:
         self._max_size = settings.max_size
         self._max_ids = settings.remembered_ids
         self._accept_types = accept_types
-        self._owner = owner
+        self._owner: ReceiverOwner | None = owner  # None: stopped
         self._settings = settings
         self._budget = budget
         self._assembler: Assembler | None = None  # most messages come in one chunk
@@ -246,7 +246,8 @@ class Receiver:
             # Many at a time: one by one, a dictionary looks for its first key ever longer.
             for oldest in list(ids)[: max(1, self._max_ids // _FORGOTTEN)]:
                 del ids[oldest]
-        self._owner.message_received(incoming)
+        if self._owner is not None:
+            self._owner.message_received(incoming)
 
     def _has_part_of(self, message_id: str) -> bool:
         return self._assembler is not None and message_id in self._assembler
@@ -344,6 +345,7 @@ class Receiver:
 
     def stop(self) -> None:
         """The session is over: half-received messages are dropped."""
+        self._owner = None  # which has us: no circle
         self.connection = None
         if self._assembler is not None:
             self._assembler.clear()

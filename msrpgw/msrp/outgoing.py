@@ -180,7 +180,7 @@ class Sender:
         self._window = settings.window
         self._timeout = settings.transaction_timeout
         self._remembered = settings.remembered_ids
-        self._owner = owner
+        self._owner: SenderOwner | None = owner  # None: stopped
         self._connection: Connection | None = None
         self._to_path = ""
         self._from_path = ""
@@ -314,7 +314,8 @@ class Sender:
     def _refused(self, message: Outgoing, status: int, comment: str) -> None:
         self._abort(message, status)
         message.settle(SendResult(status, comment))
-        self._owner.send_refused(status, comment)
+        if self._owner is not None:
+            self._owner.send_refused(status, comment)
 
     def _abort(self, message: Outgoing, status: int) -> None:
         connection = self._connection
@@ -376,6 +377,7 @@ class Sender:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._owner = None  # which has us: no circle
         connection, self._connection = self._connection, None
         pending, self._pending = self._pending, {}
         queue, self._queue = self._queue, []

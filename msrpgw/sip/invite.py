@@ -472,11 +472,12 @@ class InviteUsage:
 
     def _finish(self) -> None:
         self.state = UsageState.ENDED
-        self._reinvites.stop()
+        self._reinvites.close()
         if self._received is not None:
             self._received.stop()
         if self._calling is not None:
             self._calling.settle()
+        self._calling = self._received = self._plan = None  # who know us: no circles
         if self.dialog is not None:
             self._agent.remove_dialog(self.dialog.id)
         self._say_farewell()

@@ -57,7 +57,7 @@ class ClientInvite:
         self._agent = agent
         self._owner = owner
         self._state = _State.CALLING
-        self._client: ClientRequest | None = None  # None until it is sent
+        self._client: ClientRequest | None = None  # from when it is sent until the answer
         self._early: list[DialogId] = []
         self._acknowledged: dict[str, Dialog] = {}  # by To tag
         self._deadline: Timer | None = None  # the caller's own time-out
@@ -137,6 +137,7 @@ class ClientInvite:
 
     def _answered(self) -> None:
         self._state = _State.ANSWERED
+        self._client = None  # which has a method of ours: no circle
         for timer in (self._deadline, self._patience):
             if timer is not None:
                 timer.cancel()

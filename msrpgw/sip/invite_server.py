@@ -130,6 +130,7 @@ class ServerInvite:
     def stop(self) -> None:
         """Do nothing more: neither send the 2xx again nor wait for its ACK."""
         self._state = _State.DONE
+        self._transaction.on_cancel = None  # a method of ours: no circle
         self._transaction.settle()
         for timer in (self._repeat, self._limit):
             if timer is not None:

@@ -67,7 +67,7 @@ class Reinvites:
     def __init__(self, agent: UserAgent, listener: ReinviteListener, owner: ReinviteOwner) -> None:
         self._agent = agent
         self._listener = listener
-        self._owner = owner
+        self._owner: ReinviteOwner | None = owner  # None: closed
         self._dialog: Dialog | None = None  # None before the start and after the end
         self._owns_call_id = False
         self._contact = ""
@@ -107,6 +107,16 @@ class Reinvites:
         if received is not None:
             received.reject(487)  # §15.1.2: what waits for an answer gets one
             received.stop()
+
+    def close(self) -> None:
+        """The call is over, and has nothing more to say."""
+        self.stop()
+        self.timer.close()
+        self._owner = None  # which has us: no circle
+
+    def _give_up(self, reason: str) -> None:
+        if self._owner is not None:
+            self._owner.give_up(reason)
 
     # Ours
 
@@ -170,7 +180,7 @@ class Reinvites:
         self._sent = None
         if status in (408, 481):
             # §12.2.1.2: the peer knows nothing of the dialog, or is gone.
-            self._owner.give_up(f"The peer answered {status} {reason} to a re-INVITE")
+            self._give_up(f"The peer answered {status} {reason} to a re-INVITE")
             return
         if status == 422 and response is not None and self.timer.too_short(response):
             self._send_next()
@@ -213,7 +223,7 @@ class Reinvites:
 
     def not_refreshed(self) -> None:
         """Nobody refreshed the call in time."""
-        self._owner.give_up("The session was not refreshed in time")
+        self._give_up("The session was not refreshed in time")
 
     def refresh(self) -> None:
         """It is time to refresh the call."""
@@ -240,7 +250,7 @@ class Reinvites:
             self.timer.accepted(response)
             self._listener.call_refreshed(b"")
         elif status in (408, 481):
-            self._owner.give_up(f"The peer answered {status} {response.reason} to an UPDATE")
+            self._give_up(f"The peer answered {status} {response.reason} to an UPDATE")
         elif status in (405, 501):
             self._updates = False
             self.refresh()
@@ -349,7 +359,7 @@ class Reinvites:
     def invite_not_acknowledged(self, invite: ServerInvite) -> None:
         """§14.2: without ACK the call ends."""
         self._received = None
-        self._owner.give_up("No ACK came for our 2xx to a re-INVITE")
+        self._give_up("No ACK came for our 2xx to a re-INVITE")
 
 
 class _ServerUpdate:

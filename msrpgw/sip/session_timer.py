@@ -49,7 +49,7 @@ class SessionTimer:
     def __init__(self, timers: Timers, settings: SipSettings, owner: SessionTimerOwner) -> None:
         self._timers = timers
         self._settings = settings
-        self._owner = owner
+        self._owner: SessionTimerOwner | None = owner  # None: closed
         self._least = LEAST  # the largest Min-SE that we were told
         self._patience = 5  # how often we look at a 422
         self._asked = 0  # Session-Expires of our last request
@@ -163,11 +163,13 @@ class SessionTimer:
 
     def _due(self) -> None:
         self._wait(self._expires_at - self._timers.seconds(), self._over)
-        self._owner.refresh()
+        if self._owner is not None:
+            self._owner.refresh()
 
     def _over(self) -> None:
         self.stop()
-        self._owner.not_refreshed()
+        if self._owner is not None:
+            self._owner.not_refreshed()
 
     def stop(self) -> None:
         """No session any more, or none that must be refreshed."""
@@ -175,6 +177,11 @@ class SessionTimer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def close(self) -> None:
+        """The call is over."""
+        self.stop()
+        self._owner = None  # which has us: no circle
 
 
 def updates(message: Message) -> bool | None:
