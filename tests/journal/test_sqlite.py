@@ -13,7 +13,7 @@ from msrpgw.errors import JournalError
 from msrpgw.interfaces import IJournal
 from msrpgw.journal.memory import MemoryJournal
 from msrpgw.journal.settings import JournalSettings
-from msrpgw.journal.sqlite import REMEMBERED, RETRY, SqliteJournal
+from msrpgw.journal.sqlite import DIALOG_INTERVAL, REMEMBERED, RETRY, SqliteJournal
 from msrpgw.timers import Timers
 from msrpgw.types import JournalContents, JournalEntry, Outcome, OutcomeKind
 from tests.journal.support import FlakyStore, SlowWorker, dialog, entry
@@ -67,8 +67,12 @@ class JournalCase(SynchronousTestCase):
         for each in entries:
             self.journal.put(each, self.saved.append)
 
-    def commit(self) -> None:
+    def commit(self, *, dialogs: bool = False) -> None:
         """The interval is over, and the disk does its work."""
+        if dialogs:
+            self.clock.advance(DIALOG_INTERVAL + SLACK)
+            if self.worker.busy:
+                self.worker.finish()
         self.clock.advance(INTERVAL + SLACK)
         self.worker.finish()
 
@@ -132,10 +136,32 @@ class CommitTests(JournalCase):
         self.journal.put_dialog(dialog("b"))
         self.journal.end_dialog("a")
         self.journal.end_dialog("unknown")
-        self.commit()
+        self.commit(dialogs=True)
         found = self.reopened()
         self.assertEqual((found.entries, found.ended), ((entry("2"),), ("1",)))
         self.assertEqual(found.dialogs, (dialog("b"),))
+
+    def test_dialogs(self) -> None:
+        """Those that last are written together, with their latest target; the others never."""
+        self.open()
+        for number in range(10):
+            self.journal.put_dialog(dialog(str(number)))
+            self.journal.put_dialog(dialog(str(number), target="sip:moved@192.0.2.9"))
+        for number in range(8):
+            self.journal.end_dialog(str(number))
+        self.clock.advance(DIALOG_INTERVAL - SLACK)
+        self.assertFalse(self.journal._waiting)
+        self.commit(dialogs=True)
+        self.assertEqual(self.store.writes, 1)
+        found = self.reopened()
+        self.assertEqual({each.call_id for each in found.dialogs}, {"8", "9"})
+        self.assertEqual({each.target for each in found.dialogs}, {"sip:moved@192.0.2.9"})
+        self.journal.end_dialog("8")
+        self.journal.end_dialog("9")
+        self.journal.put_dialog(dialog("9"))
+        self.commit(dialogs=True)
+        self.assertEqual(self.reopened().dialogs, (dialog("9"),))
+        check_no_timers(self, self.clock, self.timers)
 
     def test_ids_are_forgotten_in_the_end(self) -> None:
         self.open()
@@ -217,12 +243,13 @@ class DiskTests(JournalCase):
         self.open()
         self.put(entry("1"), entry("2"))
         self.journal.put_dialog(dialog("a"))
-        self.commit()
+        self.commit(dialogs=True)
         self.store.broken = self.FULL
         self.put(entry("3"))
         self.journal.end("1", DELIVERED)
         self.journal.end_dialog("a")
         self.commit()
+        self.clock.advance(DIALOG_INTERVAL)
         self.assertEqual(self.saved, [True, True, False])
         self.assertFalse(self.journal.healthy)
         for _ in range(5):
