@@ -20,7 +20,7 @@ from msrpgw.gateway.drain import Drain
 from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.facts import address_of, hops_left, keyed_hash, message_id_of, text_of
 from msrpgw.gateway.farewell import end_calls
-from msrpgw.gateway.items import Answer, Item, Keeper, PageCall, PageItem, SendItem
+from msrpgw.gateway.items import Answer, Item, Keeper, PageItem, SendItem, new_page_call
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
 from msrpgw.gateway.loops import HOPS_KEY, check_hops
 from msrpgw.gateway.notices import Notices
@@ -89,8 +89,9 @@ class Gateway:
         self.journal = journal
         self._ids = keyed_hash(random(32))
         self.room = Room(settings.total_queue_limit)
+        new_call = partial(new_page_call, random)
         self.custody = Custody(
-            timers, settings, delivery, journal, self, new_call=self._new_page_call, now=now
+            timers, settings, delivery, journal, self, new_call=new_call, now=now
         )
         self.pages = Pages(self._send_request, timers, settings)
         self.to_page = ToPage(
@@ -104,9 +105,6 @@ class Gateway:
         self.drain: Drain | None = None  # when it is to stop
         self.closed = False  #: whether no new session is taken
         self.sessions: dict[str, GatewaySession] = {}
-
-    def _new_page_call(self) -> PageCall:
-        return PageCall(*self.agent.new_ids())
 
     def _send_request(self, outgoing: Outgoing, on_response: Callable[[Response], None]) -> None:
         self.agent.request(

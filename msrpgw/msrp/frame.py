@@ -282,16 +282,12 @@ class FrameParser:
         """Read a whole frame of the usual kind.  Returns its length, 0 for any other."""
         limits = self._limits
         response = _USUAL_RESPONSE.match(work, start)
-        if response is not None:
-            end = response.end()
-            if end - start > limits.max_header_size:
-                return 0
+        if response is not None and response.end() - start <= limits.max_header_size:
             transaction_id, code, comment = response.groups()
             text = comment.decode("ascii").strip() if comment else ""
-            frames.append(
-                Response(transaction_id.decode("ascii"), int(code), text, work[start:end])
-            )
-            return end - start
+            transaction_id = transaction_id.decode("ascii")
+            frames.append(Response(transaction_id, int(code), text, response[0]))
+            return response.end() - start
         send = _USUAL_SEND.match(work, start)
         if send is None:
             return 0
