@@ -54,6 +54,7 @@ class LimitCounters:
         "amplification",
         "half_open",
         "overload",
+        "overload_live",
         "slow",
         "source_connections",
         "source_half_open",
@@ -67,6 +68,8 @@ class LimitCounters:
         self.amplification = 0  #: UDP responses not sent to addresses that proved nothing
         self.half_open = 0  #: sessions refused because too many were being set up
         self.overload = 0  #: sessions refused because the gateway was overloaded
+        #: MESSAGEs to sessions that were up, refused because more came than could be read
+        self.overload_live = 0
         self.slow = 0  #: connections closed because a message took too long to arrive
         self.source_connections = 0  #: connections refused because the address had too many
         self.source_half_open = 0  #: sessions refused, too many of the address being set up

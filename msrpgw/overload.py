@@ -3,6 +3,12 @@
     CALM ──average delay above the limit──► OVERLOADED, the share that is refused grows
       └◄──────── share is 0 again ◄──────── below half of the limit, it shrinks
 
+A delay is that of the reactor, or the time since which it has not read all that came, whichever is
+longer.  Of new sessions any share may be refused.  Of MESSAGEs to sessions that are up only those
+that come faster than they are read, and few of them: each refusal costs a quarter of a delivery, so
+that refusing all that is too much would leave no time for what is not.  The kernel drops the rest
+unread, at no cost, and those who sent it come again.
+
 Pure: imports nothing of msrpgw.
 """
 
@@ -21,6 +27,12 @@ HARDER = 0.2
 #: by how much the share shrinks at each look below half of the limit
 SOFTER = 0.1
 
+#: the most that is refused of MESSAGEs to sessions that are up: with that, nine of ten messages
+#: that can be delivered still are, however many come
+MOST_OF_LIVE = 0.2
+#: by how much that share grows and shrinks at each look
+LIVE_STEP = 0.05
+
 
 class OverloadState(enum.Enum):
     """What new sessions get."""
@@ -30,14 +42,16 @@ class OverloadState(enum.Enum):
 
 
 class Overload:
-    """Decides by the reactor's delay, looked at every ``INTERVAL``.  Owned by the watch."""
+    """Decides by what is looked at every ``INTERVAL``.  Owned by the watch."""
 
     def __init__(self, limit: float) -> None:
         """``limit``: seconds of average delay that are too much."""
         self.limit = limit  #: seconds of average delay that are too much
         self._average = 0.0
         self._due = 0.5  # what is to be refused, in requests
+        self._live_due = 0.5
         self.share = 0.0  #: of new sessions that are refused
+        self.live_share = 0.0  #: of MESSAGEs to sessions that are up, where they come too fast
 
     @property
     def state(self) -> OverloadState:
@@ -49,15 +63,22 @@ class Overload:
         """Whether new sessions are refused."""
         return self.share > 0.0
 
-    def observe(self, delay: float) -> bool:
-        """The reactor was so late, in seconds.  Returns whether the state has changed."""
-        worst = min(max(delay, 0.0), WORST * self.limit)
+    def observe(self, delay: float, backlog: float = 0.0) -> bool:
+        """The reactor was so late, and for so long it has not read all that came, in seconds.
+
+        Returns whether the state has changed.
+        """
+        worst = min(max(delay, backlog, 0.0), WORST * self.limit)
         self._average += WEIGHT * (worst - self._average)
         before = self.state
         if self._average > self.limit:
             self.share += HARDER * (1.0 - self.share)
         elif self._average < self.limit / 2:
             self.share = max(0.0, self.share - SOFTER)
+        if backlog > self.limit and self.share:
+            self.live_share = min(MOST_OF_LIVE, self.live_share + LIVE_STEP)
+        elif not backlog:
+            self.live_share = max(0.0, self.live_share - LIVE_STEP)
         return self.state is not before
 
     def refuses(self) -> bool:
@@ -66,4 +87,12 @@ class Overload:
         if self._due < 1.0:
             return False
         self._due -= 1.0
+        return True
+
+    def refuses_live(self) -> bool:
+        """The same of the next MESSAGE to a session that is up, where they come too fast."""
+        self._live_due += self.live_share
+        if self._live_due < 1.0:
+            return False
+        self._live_due -= 1.0
         return True

@@ -46,6 +46,12 @@ class _Asked(NamedTuple):
     source: ReplyPath
 
 
+def _is_urgent(request: Request) -> bool:
+    """Whether somebody calls for help (RFC 5031), or says that it is an emergency (§20.26)."""
+    priority = request.headers.usual().get("priority", "")
+    return request.uri[:15].lower() == "urn:service:sos" or priority.lower() == "emergency"
+
+
 class Admission:
     """Refuses what is too much.  Owned by the gateway.
 
@@ -100,20 +106,30 @@ class Admission:
         self._agent.on("INVITE", self.guard(gateway.invite_received))
 
     def refuses(self, request: Request, source: ReplyPath) -> bool:
-        """Overloaded: whether a request gets 503 at once.  Never one of a session that is there."""
+        """Overloaded: whether a request gets 503 at once.
+
+        One of a session that is there only where more comes than is read; a call for help never.
+        """
         gateway = self._gateway
-        if gateway is None or request.method not in ("MESSAGE", "INVITE"):
+        if gateway is None or request.method not in ("MESSAGE", "INVITE") or _is_urgent(request):
             return False
+        live = False
         if request.method == "MESSAGE":
             try:
                 route = gateway.routes.of_message(_Asked(request, source))
             except SipError:
                 return False  # it has an answer of its own
-            if isinstance(route, Refusal) or route.key in gateway.sessions:
+            if isinstance(route, Refusal):
                 return False
-        if not self.overload.refuses():
-            return False
-        self._limits.counters.overload += 1
+            live = route.key in gateway.sessions
+        if live:
+            if not source.backlogged or not self.overload.refuses_live():
+                return False
+            self._limits.counters.overload_live += 1
+        else:
+            if not self.overload.refuses():
+                return False
+            self._limits.counters.overload += 1
         gateway.teller.overloaded("The gateway is overloaded")
         return True
 
@@ -220,10 +236,11 @@ class Admission:
             self._timer = None
 
     def _look(self) -> None:
-        if self.overload.observe(self._seconds() - self._due):
+        backlog = self._agent.transports.backlog()
+        if self.overload.observe(self._seconds() - self._due, backlog):
             self._agent.transactions.refuse = self.refuses if self.overload.active else None
             if self.overload.active:
-                _log.warn("overloaded: some new sessions get 503, those that are up are served")
+                _log.warn("overloaded: some new sessions get 503, and MESSAGEs that come too fast")
             else:
                 _log.info("no longer overloaded: all new sessions are taken")
         self.start()

@@ -18,7 +18,7 @@ from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.fields import Via
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Malformed
-from msrpgw.sip.sending import Target
+from msrpgw.sip.sending import Target, explain_refusal
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream import (
     CLOSING_TIME,
@@ -28,7 +28,6 @@ from msrpgw.sip.stream import (
     OnMessage,
     Streams,
     StreamSource,
-    explain_refusal,
 )
 from msrpgw.timers import Timer, Timers
 from msrpgw.tls.contexts import Evidence, Role, Tls

@@ -1,12 +1,26 @@
 """A message on its way over a connection, and where it goes.
 
-Imports nothing but the failures of client transactions.
+Imports Twisted's errors and the failures of client transactions.
 """
 
+import errno
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    NoRouteError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+
 from msrpgw.sip.client_transaction import SendFailure
+
+#: errors of connect() that mean "no TCP here", so that UDP may be tried (§18.1.1)
+_REFUSALS = frozenset(
+    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT}
+)
 
 OnFailure = Callable[[SendFailure], None]
 
@@ -69,3 +83,13 @@ class Sending:
         """Tell whoever waits for the response."""
         if self.on_failure is not None and not self.dropped:
             self.on_failure(failure)
+
+
+def explain_refusal(failed: BaseException | None) -> SendFailure:
+    """Why there is no TCP connection."""
+    if isinstance(failed, (TimeoutError, TCPTimedOutError)):
+        return SendFailure("TCP connect timed out")
+    refused = isinstance(failed, (ConnectionRefusedError, NoRouteError))
+    if isinstance(failed, ConnectError) and isinstance(failed.osError, int):
+        refused = refused or failed.osError in _REFUSALS
+    return SendFailure("TCP connection refused" if refused else "TCP connect failed", refused)

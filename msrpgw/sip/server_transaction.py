@@ -52,6 +52,10 @@ class ReplyPath(Protocol):
     def prove(self) -> None:
         """It answered with what only who gets our responses can know."""
 
+    @property
+    def backlogged(self) -> bool:
+        """Whether more comes that way than is read."""
+
 
 class Timing:
     """The constants of RFC 3261 table 4, in seconds, and the clock they run on."""

@@ -51,6 +51,8 @@ class SipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     min_se: Annotated[float, Meta(ge=90)] = 90.0
     #: a request larger than this goes over TCP (RFC 3261 §18.1.1)
     udp_limit: Count = 1300
+    #: how much of what came over UDP the kernel keeps until it is read, if it may
+    udp_buffer: Count = 1_048_576
     #: largest message taken from the wire
     max_message_size: Count = 262144
     #: most header fields of a message

@@ -3,17 +3,9 @@
 May import the codec of this room and Twisted; knows nothing of transactions.
 """
 
-import errno
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectionRefusedError,
-    NoRouteError,
-    TCPTimedOutError,
-    TimeoutError,
-)
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
@@ -34,20 +26,17 @@ from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.fields import Via
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, Malformed, Ping, Pong, StreamParser
-from msrpgw.sip.sending import OnFailure, Sending, Target
+from msrpgw.sip.sending import OnFailure, Sending, Target, explain_refusal
 from msrpgw.sip.server_transaction import ReplyPath
 from msrpgw.sip.settings import SipSettings
 from msrpgw.timers import Timer, Timers
 
 #: bytes that may wait for a peer that does not read; more, and the connection is broken off
 _BACKLOG_LIMIT = 4 * 1024 * 1024
+#: bytes that one reading of a TCP socket brings at most (FileDescriptor.bufferSize)
+FULL_READ = 65_536
 #: seconds for the last bytes of connections that we close
 CLOSING_TIME = 1.0
-
-#: errors of connect() that mean "no TCP here", so that UDP may be tried (§18.1.1)
-_REFUSALS = frozenset(
-    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOPROTOOPT}
-)
 
 #: address, port and, for TLS, the name that requests may go to over a connection
 Key = tuple[str, int, str]
@@ -85,6 +74,11 @@ class StreamSource:
     def prove(self) -> None:
         """Nothing to prove: the handshake of TCP did."""
 
+    @property
+    def backlogged(self) -> bool:
+        """Whether more comes over the connection than is read."""
+        return self.connection.backlogged
+
 
 class _Transport(ITCPTransport, IConsumer):
     """What Twisted gives a TCP protocol."""
@@ -113,6 +107,7 @@ class Connection(Protocol):
         self._slow: Timer | None = None  # runs while a message is arriving
         self.alive = False
         self.loss = "TCP connection lost"  #: what those hear who wait when it is gone
+        self.backlogged = False  #: whether more comes than is read
         self.stuck = False  #: broken off because the peer does not read
         self.address = ("", 0)  #: the peer's
         self.keys: list[Key] = []  #: what it can be used for
@@ -132,6 +127,13 @@ class Connection(Protocol):
         self._watch(self._pool.settings.idle_timeout)
         self._pool.connection_made(self)
 
+    def _note_backlog(self, behind: bool) -> None:
+        self.backlogged = behind
+        if behind:
+            self._pool.behind.setdefault(self, self._heard)
+        else:
+            self._pool.behind.pop(self, None)
+
     @property
     def heard(self) -> float:
         """When the peer last sent something, on the clock."""
@@ -147,6 +149,8 @@ class Connection(Protocol):
             return
         pool = self._pool
         self._heard = pool.timers.seconds()
+        if len(data) >= FULL_READ or self.backlogged:
+            self._note_backlog(len(data) >= FULL_READ)
         found = self._parser.feed(data)
         if self._parser.pending:
             if found or self._slow is None:
@@ -166,6 +170,7 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Leave the pool."""
         self.alive = False
+        self._pool.behind.pop(self, None)
         if self._idle is not None:
             self._idle.cancel()
         if self._slow is not None:
@@ -292,16 +297,6 @@ class Connecting(ClientFactory):
         self._pool.connecting_failed(self, explain_refusal(reason.value))
 
 
-def explain_refusal(failed: BaseException | None) -> SendFailure:
-    """Why there is no TCP connection."""
-    if isinstance(failed, (TimeoutError, TCPTimedOutError)):
-        return SendFailure("TCP connect timed out")
-    refused = isinstance(failed, (ConnectionRefusedError, NoRouteError))
-    if isinstance(failed, ConnectError) and isinstance(failed.osError, int):
-        refused = refused or failed.osError in _REFUSALS
-    return SendFailure("TCP connection refused" if refused else "TCP connect failed", refused)
-
-
 class Streams:
     """All TCP connections of a user agent, by the peer's address and port."""
 
@@ -327,6 +322,8 @@ class Streams:
             settings.max_message_size, settings.max_headers, settings.max_line_length
         )
         self.accepting: ServerFactory = _Accepting(self)  #: for listening ports
+        #: connections to which more comes than is read, and since when, on the clock
+        self.behind: dict[Connection, float] = {}
         self._usable: dict[Key, Connection] = {}
         self._open: dict[Connection, None] = {}
         self._connecting: dict[Key, Connecting] = {}

@@ -32,7 +32,7 @@ from msrpgw.sip.stream import (
     StreamSource,
     plain_address,
 )
-from msrpgw.sip.udp import listen_udp, local_address
+from msrpgw.sip.udp import behind_since, listen_udp, local_address
 from msrpgw.sip.uri import SipUri, default_port
 from msrpgw.timers import Timers
 from msrpgw.tls.contexts import Tls
@@ -70,6 +70,11 @@ class DatagramSource:
     def prove(self) -> None:
         """It gets what we send: the address is its own."""
         self.allowance = None
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether more comes to the socket than is read."""
+        return bool(self._socket.behind_since)
 
     @property
     def local_host(self) -> str:
@@ -139,6 +144,11 @@ class _Datagrams(DatagramProtocol):
         self.limits = limits
         self._sources: dict[tuple[str, int], DatagramSource] = {}
         self.listener = Listener("UDP", "", 0)
+
+    @property
+    def behind_since(self) -> float:
+        """Since when more comes than is read, on the clock; 0: it does not."""
+        return behind_since(self.transport)
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Hand up a message, its topmost Via stamped."""
@@ -221,7 +231,8 @@ class Transports:
     def _listen(self, transport: str, host: str, port: int) -> None:
         if transport == "UDP":
             socket = _Datagrams(self, self._streams.limits, self._limits)
-            made = listen_udp(self._reactor, port, host, socket, self._undeliverable)
+            buffer = self._settings.udp_buffer
+            made = listen_udp(self._reactor, port, host, socket, self._undeliverable, buffer)
             self._datagrams.append(socket)
         else:
             factory = self._streams_of(transport).accepting
@@ -262,6 +273,17 @@ class Transports:
     def addresses(self) -> list[str]:
         """What is listened on, with the ports really bound: ``udp:127.0.0.1:5060``."""
         return [listener.render() for listener in self._listeners]
+
+    def backlog(self) -> float:
+        """For how long a socket, or all TCP connections together, have not been read empty.
+
+        Seconds; 0: nothing waits to be read.
+        """
+        since = [socket.behind_since for socket in self._datagrams if socket.behind_since]
+        since += self._streams.behind.values()
+        if self._secure is not None:
+            since += self._secure.behind.values()
+        return self._timers.seconds() - min(since) if since else 0.0
 
     # Receiving
 

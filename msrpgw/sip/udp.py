@@ -32,6 +32,9 @@ _log = Logger()
 #: the largest datagram that can come
 MAX_DATAGRAM = 65536
 
+#: datagrams read at a time: then it is the turn of the other sockets, that what was begun goes on
+AT_ONCE = 128
+
 # From <linux/in.h> and <linux/in6.h>; the socket module of Python 3.11 lacks them.
 _IP_RECVERR = 11
 _IPV6_RECVERR = 25
@@ -57,9 +60,11 @@ class _IcmpPort(udp.Port):
     """Owned by the reactor, as any port."""
 
     undeliverable: Undeliverable
+    buffer = 0  #: bytes that the kernel is to keep of what was not read; 0: as many as it likes
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        self.behind_since = 0.0  #: since when more comes than is read, on the clock; 0: it doesn't
         self._clock = IReactorTime(self.reactor)
         self._outgoing: list[tuple[bytes, tuple[str, int]]] = []  # in this turn
 
@@ -73,28 +78,41 @@ class _IcmpPort(udp.Port):
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         # Also with IPv6: the wildcard reaches IPv4 peers as well.
         made.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        if self.buffer:
+            self._enlarge(made)
         return made
+
+    def _enlarge(self, made: socket.socket) -> None:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer)
+        # socket(7): Linux says twice the number, for its own needs.
+        got = made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        if got < self.buffer:
+            _log.info(
+                "the kernel keeps {got} bytes of UDP, not {wanted}: net.core.rmem_max is smaller",
+                got=got,
+                wanted=self.buffer,
+            )
 
     def doRead(self) -> None:
         """Read what is there; an error that is in the way belongs to a datagram that we sent."""
-        read = 0
         protocol = self.protocol
         receive = self.socket.recvfrom
-        while read < self.maxThroughput:
+        for number in range(AT_ONCE):
             try:
                 data, address = receive(MAX_DATAGRAM)
             except BlockingIOError:
-                if not read:  # then it is the queue of errors that is ready
+                self.behind_since = 0.0
+                if not number:  # then it is the queue of errors that is ready
                     self._read_errors()
                 return
             except OSError:
                 self._read_errors()
                 return
-            read += len(data) or 1
             try:
                 protocol.datagramReceived(data, address[:2])
             except Exception:
                 _log.failure("a datagram could not be processed; going on")
+        self.behind_since = self.behind_since or self._clock.seconds()
 
     def readConnectionLost(self, reason: Failure) -> None:
         """Only the queue of errors is ready, not the socket: empty it and go on."""
@@ -174,11 +192,16 @@ def listen_udp(
     interface: str,
     protocol: DatagramProtocol,
     undeliverable: Undeliverable,
+    buffer: int = 0,
 ) -> IListeningPort:
-    """Listen for datagrams.  Raises CannotListenError."""
+    """Listen for datagrams; ``buffer``: bytes that may wait to be read, 0 for the usual ones.
+
+    Raises CannotListenError.
+    """
     if sys.platform == "linux" and IReactorFDSet.providedBy(reactor):
         made = _IcmpPort(port, protocol, interface, MAX_DATAGRAM, reactor)
         made.undeliverable = undeliverable
+        made.buffer = buffer
         if isinstance(reactor, PromptReactor):
             inherited = reactor.inherited(socket.SOCK_DGRAM, interface, port)
             if inherited is not None:
@@ -186,6 +209,11 @@ def listen_udp(
         made.startListening()  # type: ignore[no-untyped-call]
         return made
     return IReactorUDP(reactor).listenUDP(port, protocol, interface, MAX_DATAGRAM)
+
+
+def behind_since(port: object) -> float:
+    """Since when more comes to a port than is read, on its clock; 0: it does not."""
+    return port.behind_since if isinstance(port, _IcmpPort) else 0.0
 
 
 def local_address(towards: str) -> str:

@@ -35,8 +35,8 @@ LEAST_LINE = 7
 
 #: fields that may come in any number, since nobody on a message's way asks for them
 IGNORED = (
-    *("Accept", "Accept-Language", "Allow", "Allow-Events", "Date", "Organization", "Priority"),
-    *("Server", "Subject", "Supported", "User-Agent"),
+    *("Accept", "Accept-Language", "Allow", "Allow-Events", "Date", "Organization", "Server"),
+    *("Subject", "Supported", "User-Agent"),
 )
 
 _VALUE = "[!-~]+(?: [!-~]+)*"

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.limits import Limits, LimitSettings
-from msrpgw.overload import INTERVAL
+from msrpgw.overload import INTERVAL, MOST_OF_LIVE
 from tests.gateway.meeting import AliceTestCase
 from tests.gateway.support import GATEWAY, Town
 from tests.gateway.wire import Wire, WireMsrp
@@ -135,6 +135,51 @@ class OverloadTests(AliceTestCase):
         self.assertEqual(self.send(), 200)
         self.assertEqual(self.town.limits.counters.overload, 2)
         self.assertTrue(self.town.sink.named("E_MSRPGW_OVERLOAD"))
+
+    def behind(self) -> None:
+        """More comes over UDP than is read."""
+        transports = self.town.agent.transports
+        self.patch(type(transports._datagrams[0]), "behind_since", 0.5)
+        self.town.run(5.0)
+
+    def test_more_than_is_read(self) -> None:
+        """Of MESSAGEs to the session that is up some get 503, most are delivered, none is lost."""
+        self.behind()
+        before = len(self.bob.sends())
+        statuses = [self.send() for _ in range(50)]
+        self.assertEqual(set(statuses), {200, 503})
+        self.assertEqual(statuses.count(503), 50 * MOST_OF_LIVE)
+        self.assertEqual(len(self.bob.sends()) - before, statuses.count(200))
+        self.assertEqual(self.town.limits.counters.overload_live, statuses.count(503))
+
+    def test_a_copy_of_what_is_under_way_is_not_refused(self) -> None:
+        self.behind()
+        self.bob.send_status = 0
+        requests = [self.alice.make("MESSAGE", self.bob.uri, b"x", "text/plain") for _ in range(8)]
+        for request in requests:
+            self.alice.write(request)
+        self.town.run(0.1)
+        waiting = [each for each in requests if not self.alice.responses(each)]
+        self.assertGreater(len(waiting), 5)
+        for request in waiting * 8:
+            self.alice.write(request)
+        self.town.run(0.1)
+        self.assertEqual([each for each in waiting if self.alice.responses(each)], [])
+
+    def test_calls_for_help(self) -> None:
+        """They are never refused, whether there is a session or not."""
+        self.behind()
+        for uri, priority in (
+            ("urn:service:sos", ""),
+            ("URN:service:sos.police", ""),
+            ("sip:carol@192.0.2.3", "emergency"),
+            (self.bob.uri, "Emergency"),
+        ):
+            for _ in range(20):
+                request = self.alice.make("MESSAGE", uri, b"x", "text/plain")
+                if priority:
+                    request.headers.set("Priority", priority)
+                self.assertNotEqual(self.alice.ask(request).status, 503)
 
     def test_over(self) -> None:
         self.busy(0.5)

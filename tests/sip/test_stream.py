@@ -2,6 +2,7 @@
 
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.parser import Malformed
+from msrpgw.sip.stream import FULL_READ
 from msrpgw.sip.transport import Target
 from tests.sip.transport_cases import PEER, TransportTestCase, message
 from tests.support import check_no_timers
@@ -42,6 +43,27 @@ class TcpTests(TransportTestCase):
             self.network.run()
             self.assertEqual([one.body for one, _ in self.got], ["grüße".encode()] * 2)
             self.assertTrue(self.network.connections[-1][1].no_delay)
+
+    def test_a_peer_that_sends_more_than_is_read(self) -> None:
+        """A socket that gives all that fits into one reading has more; it is not asked for long."""
+        self.start()
+        peer = self.connect()
+        data = message("SIP/2.0/TCP x.example;branch=z9hG4bK1")
+        protocol = self.network.connections[0][1].protocol
+        many = data * (FULL_READ // len(data) + 1)
+        protocol.dataReceived(many[:FULL_READ])
+        source = self.got[-1][1]
+        self.assertTrue(source.backlogged)
+        self.network.clock.advance(1.0)
+        protocol.dataReceived(many[:FULL_READ])
+        self.assertEqual(self.transports.backlog(), 1.0)
+        protocol.dataReceived(many[:100])
+        self.assertFalse(source.backlogged)
+        self.assertEqual(self.transports.backlog(), 0.0)
+        protocol.dataReceived(many[:FULL_READ])
+        peer.transport.loseConnection()
+        self.network.run()
+        self.assertEqual(self.transports.backlog(), 0.0)
 
     def test_fallback_to_the_via(self) -> None:
         """§18.2.2: with the connection gone, a new one to the source at sent-by's port."""

@@ -6,6 +6,7 @@ import struct
 
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -83,6 +84,33 @@ class IcmpTests(SynchronousTestCase):
         self.port.doRead()
         self.assertEqual(self.received, [(b"bad", ("::1", 1)), (b"b", ("10.0.0.1", 2))])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_others_have_their_turn(self) -> None:
+        """No more than AT_ONCE at a time; what is left is known, and forgotten when it is read."""
+        self.clock.advance(7.0)
+        self.socket.incoming = [(b"x", ("10.0.0.1", 2))] * (2 * udp.AT_ONCE + 3)
+        self.port.doRead()
+        self.assertEqual(len(self.received), udp.AT_ONCE)
+        self.assertEqual(udp.behind_since(self.port), 7.0)
+        self.clock.advance(1.0)
+        self.port.doRead()
+        self.assertEqual(len(self.received), 2 * udp.AT_ONCE)
+        self.assertEqual(udp.behind_since(self.port), 7.0)
+        self.port.doRead()
+        self.assertEqual(len(self.received), 2 * udp.AT_ONCE + 3)
+        self.assertEqual(udp.behind_since(self.port), 0.0)
+        self.assertEqual(udp.behind_since(object()), 0.0)
+
+    def test_what_the_kernel_keeps(self) -> None:
+        """It is asked for as much as the settings say; if it gives less, the log says so."""
+        self.port.buffer = 5000
+        with capturedLogs() as logged, socket.socket(type=socket.SOCK_DGRAM) as made:
+            self.port.with_errors(made)
+            self.assertEqual(made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 10_000)
+            self.assertEqual(logged, [])
+            self.port.buffer = 2**30
+            self.port.with_errors(made)
+        self.assertEqual([each["wanted"] for each in logged], [2**30])
 
     def test_error_only(self) -> None:
         """The queue is emptied whether the reactor calls that reading or the end."""
