@@ -377,6 +377,7 @@ class FakeTcp:
         self.lost = False
         self.closing = False
         self.blocked = False  # set by tests: what is written stays here
+        self.paused = False  # whether what comes waits at the other end
         self.no_delay = False
         self.written = b""  # all that was ever written, for tests to look at
         self._buffer = b""
@@ -412,6 +413,8 @@ class FakeTcp:
 
     def _flush(self) -> None:
         self._pending = False
+        if self.other.paused and not self.other.lost:
+            return
         data, self._buffer = self._buffer, b""
         if data and not self.other.lost:
             self.other.protocol.dataReceived(data)
@@ -483,10 +486,13 @@ class FakeTcp:
         self.producer = None
 
     def pauseProducing(self) -> None:
-        """Not needed: reading is never paused."""
+        """Read nothing more."""
+        self.paused = True
 
     def resumeProducing(self) -> None:
-        """Not needed."""
+        """Read again."""
+        self.paused = False
+        self.other._flush_later()
 
     def stopProducing(self) -> None:
         """Close."""

@@ -454,6 +454,16 @@ class Leg:
         extension = f"{HOPS}: {hops}" if hops else ""
         self._media.send(message_id, content_type, body, on_done, extension=extension)
 
+    def rest(self, seconds: float) -> None:
+        """Hear nothing from the MSRP user for so long, or until ``go_on``, if that is possible."""
+        if self._media.connection is not None:
+            self._media.connection.rest(self._media, seconds)
+
+    def go_on(self) -> None:
+        """Hear the MSRP user again."""
+        if self._media.connection is not None:
+            self._media.connection.go_on()
+
     def acknowledged(self) -> None:
         """A SEND got its 200: this MSRP session is worth renewing when it is lost."""
         self._proven = True

@@ -29,6 +29,12 @@ _DELIVERED = Outcome(OutcomeKind.DELIVERED, 200, "OK")
 #: how many of the messages delivered last a session still knows when a REPORT comes
 REPORTED_LATER = 16
 
+#: with so many messages to the page user under way, the MSRP user is not heard for ``REST`` seconds
+#: at a time, or until there are few; what waits in its connection has no answer, and is its own
+MANY_PAGES = 64
+FEW_PAGES = 16
+REST = 1.0
+
 #: how many bytes of each: what a notice may quote
 _QUOTED = 1024
 
@@ -342,6 +348,10 @@ class GatewaySession:
         self._room.used += 1
         self.pages_waiting += 1
         self.pages_bytes += size
+        if self.pages_waiting >= MANY_PAGES:
+            # Faster than page users answer.  Reading on would take the time that delivering needs:
+            # at twice the rate half of the goodput.
+            self.leg.rest(REST)
 
     def page_done(self, size: int, outcome: Outcome) -> None:
         """A message to the page user has its outcome."""
@@ -351,6 +361,8 @@ class GatewaySession:
         self._room.used -= 1
         self.pages_waiting -= 1
         self.pages_bytes -= size
+        if self.pages_waiting == FEW_PAGES:
+            self.leg.go_on()
 
     # What the leg tells
 

@@ -138,7 +138,8 @@ class Connection(Protocol):
         self._pumping = False
         self._congested = False  # the transport has as much as it wants
         self._excess = 0  # bytes written since it said so
-        self._reading = True
+        self._reading = True  # False: the peer doesn't read our responses
+        self._resting: Timer | None = None  # while what comes can't be passed on as fast
         self._stall_timeout = settings.transaction_timeout
         self._stalled: Timer | None = None  # runs while the transport is full
         self._progress: Progress | None = None  # None: all frames came whole
@@ -234,6 +235,23 @@ class Connection(Protocol):
                 self.closing = True
                 self.transport.abortConnection()
 
+    def rest(self, session: Bound, seconds: float) -> None:
+        """Read nothing for so long, or until ``go_on``: a session can't pass on what it gets.
+
+        TCP tells the peer.  Does nothing where others would have to wait as well.
+        """
+        if self._resting is None and not self.closing and list(self.sessions) == [session]:
+            self._resting = self._timers.call_later(seconds, self.go_on)
+            self.transport.pauseProducing()
+
+    def go_on(self) -> None:
+        """Read again."""
+        timer, self._resting = self._resting, None
+        if timer is not None:
+            timer.cancel()
+            if self._reading and not self.closing:
+                self.transport.resumeProducing()
+
     # Writing
 
     def write(self, data: bytes) -> None:
@@ -298,7 +316,8 @@ class Connection(Protocol):
         self.writable = True
         if not self._reading:
             self._reading = True
-            self.transport.resumeProducing()
+            if self._resting is None:
+                self.transport.resumeProducing()
         if self._turns is not None:
             self._pump(self._turns)
 
@@ -345,6 +364,7 @@ class Connection(Protocol):
         if self._slow is not None:
             self._slow.cancel()
             self._slow = None
+        self.go_on()
         self._owner.peers.leave(self.peer_host)
         self.transactions.clear()
         self._turns = None

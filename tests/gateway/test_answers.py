@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.gateway import session as session_module
+from msrpgw.gateway.session import MANY_PAGES
 from msrpgw.gateway.settings import PolicySettings
 from msrpgw.sip.message import Request, Response
 from tests.gateway.support import Town
@@ -291,6 +293,21 @@ class ReportTests(AnswerTestCase):
         self.assertEqual(self.bob.reports(), [])
         self.town.run(2, step=0.1)
         self.assertEqual(self.bob.reports(), [408])
+        self.town.check_settled(self, sessions=1)
+
+    def test_more_than_page_users_answer(self) -> None:
+        """The MSRP user is not heard for a while; nothing is refused, lost or out of order."""
+        self.patch(session_module, "REST", 100.0)
+        self.alice.status = 0
+        texts = [f"{number:03}" for number in range(MANY_PAGES + 20)]
+        for text in texts:
+            self.bob.send(text)
+        [session] = self.town.gateway.sessions.values()
+        self.assertEqual(session.pages_waiting, MANY_PAGES)
+        self.alice.status = 200
+        self.town.run(10)
+        self.assertEqual(self.alice.texts(), texts)
+        self.assertEqual(self.bob.statuses(), [200] * len(texts))
         self.town.check_settled(self, sessions=1)
 
     def test_queue_limit(self) -> None:

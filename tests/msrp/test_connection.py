@@ -187,6 +187,48 @@ class Writing(SynchronousTestCase):
         transport.drain()
         self.assertEqual(transport.producerState, "producing")
 
+    def test_rest(self) -> None:
+        """A session may have its connection read no more for a while."""
+        transport = self.peer.transport
+        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.assertEqual(transport.producerState, "paused")
+        self.rig.clock.advance(1.9)
+        self.assertEqual(transport.producerState, "paused")
+        self.rig.clock.advance(0.2)
+        self.assertEqual(transport.producerState, "producing")
+        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.go_on()  # type: ignore[attr-defined]
+        self.assertEqual(transport.producerState, "producing")
+        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.hang_up()
+        self.assertEqual(self.rig.pending(), 0)
+
+    def test_nobody_rests_for_another(self) -> None:
+        """A connection of several sessions is read on, and so is one that another session has."""
+        other = self.rig.passive(Listener(), self.peer)
+        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.assertEqual(self.peer.transport.producerState, "producing")
+        self.session.close()
+        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.assertEqual(self.peer.transport.producerState, "producing")
+        self.peer.protocol.rest(other, 2.0)  # type: ignore[attr-defined]
+        self.assertEqual(self.peer.transport.producerState, "paused")
+
+    def test_rest_of_who_does_not_read(self) -> None:
+        """Reading begins when both reasons to stop it are over."""
+        transport = self.peer.transport
+        transport.limit = 0
+        count = 0
+        while transport.producerState == "producing":
+            self.peer.write(send("msrp://127.0.0.1:2855/nobody;tcp", f"t{count:04d}", b"x"))
+            count += 1
+            self.assertLess(count, 5000)
+        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        transport.drain()
+        self.assertEqual(transport.producerState, "paused")
+        self.rig.clock.advance(2.1)
+        self.assertEqual(transport.producerState, "producing")
+
     def test_never_reads(self) -> None:
         """A peer that reads nothing for 30 s is cut off; one that catches up isn't."""
         self.peer.transport.limit = 0
