@@ -3,21 +3,22 @@
 With ``msrpgw.ua.main`` the only module that imports the reactor.
 """
 
-import gc
 import os
 import signal
 import sys
+import time
 import typing
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
 from msrpgw import __version__
+from msrpgw.collector import Collector
 from msrpgw.config import Config, Overrides, load
 from msrpgw.errors import ConfigError
 from msrpgw.log import Threshold, observer_factory
@@ -106,14 +107,20 @@ def makeService(options: Options) -> IService:
         gateway = _build(options.config, options.load, threshold)
     except ConfigError as error:
         _exit_with(error.problems)
-    _tune_collector()
     _heed_signals(gateway)
     twistd = options.parent
-    if twistd is None or twistd.get("logger"):
-        return gateway
-    logged = LoggedService(observer_factory(threshold, twistd))
-    Service.setServiceParent(gateway, logged)
-    return logged
+    both = MultiService()
+    if twistd is not None and not twistd.get("logger"):
+        both = LoggedService(observer_factory(threshold, twistd))
+    for service in (gateway, _collector()):
+        Service.setServiceParent(service, both)
+    return both
+
+
+def _collector() -> Collector:
+    from twisted.internet import reactor
+
+    return Collector(IReactorTime(reactor), time.process_time)
 
 
 def _heed_signals(gateway: "GatewayService") -> None:
@@ -122,17 +129,6 @@ def _heed_signals(gateway: "GatewayService") -> None:
     later = IReactorFromThreads(reactor).callFromThread
     signal.signal(signal.SIGHUP, lambda number, frame: later(gateway.reload))
     signal.signal(signal.SIGUSR1, lambda number, frame: later(gateway.reopen))
-
-
-def _tune_collector() -> None:
-    """Let the garbage collector look at what messages leave behind, and at that seldom.
-
-    Nearly all of a message is freed by reference counts; the default of 700 allocations makes
-    the collector walk through live sessions many times a second.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _build(

@@ -224,8 +224,7 @@ class UserAgent:
     def renumbered(self, request: Request) -> None:
         """A request goes out again with another CSeq number: its dialog must know."""
         dialog_id = DialogId(request.call_id, request.from_.tag or "", request.to.tag or "")
-        owner = self._dialogs.get(dialog_id)
-        if owner is not None:
+        if (owner := self._dialogs.get(dialog_id)) is not None:
             owner.renumbered(request.cseq.number)
 
     def send_ack(self, ack: Request) -> None:
