@@ -163,7 +163,7 @@ class GatewaySession:
         self._waiting: list[PageItem] = []
         self._waiting_bytes = 0
         self._resend: list[PageItem] = []
-        self._sent: dict[PageItem, None] = {}
+        self._sent: list[PageItem] = []
         self._relayed: dict[str, tuple[PageItem, Timer]] = {}
         # What stands behind the peer may still refuse what the peer has taken.
         self._delivered: dict[str, Message] = {}
@@ -262,7 +262,7 @@ class GatewaySession:
 
     def _transmit(self, item: PageItem) -> None:
         message = item.message
-        self._sent[item] = None
+        self._sent.append(item)
         self.leg.send(
             message.message_id,
             message.content_type,
@@ -272,8 +272,9 @@ class GatewaySession:
         )
 
     def _send_done(self, item: PageItem, result: SendResult) -> None:
-        if self._sent.pop(item, self) is self:
+        if item not in self._sent:
             return  # its session ended, and so did the message
+        self._sent.remove(item)
         if result.status == 200:
             self.leg.acknowledged()
             if self.leg.behind_relay:
