@@ -60,7 +60,7 @@ class MsrpUri(msgspec.Struct, frozen=True):
         return self.key() == other.key()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def parse_msrp_uri(text: str) -> MsrpUri:
     """Read one URI.  Raises MsrpSyntaxError, saying what is wrong."""
     scheme, separator, rest = text.partition("://")
@@ -130,7 +130,7 @@ def _parse_parameters(texts: list[str]) -> tuple[tuple[str, str | None], ...]:
     return tuple(parameters)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def parse_path(text: str) -> tuple[MsrpUri, ...]:
     """Read a To-Path, From-Path or a=path.  Raises MsrpSyntaxError when a URI of it is none."""
     uris = text.split()

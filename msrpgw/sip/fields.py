@@ -6,7 +6,7 @@ they may be shared.
 """
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from msrpgw.errors import SipSyntaxError
@@ -21,7 +21,7 @@ from msrpgw.sip.grammar import (
     split_list,
     unquote,
 )
-from msrpgw.sip.uri import HOST, Uri, canonical_host, parse_uri
+from msrpgw.sip.uri import CACHE_SIZE, HOST, Uri, canonical_host, parse_uri
 
 __all__ = [
     "CSeq",
@@ -265,7 +265,8 @@ def parse_name_addr(value: str, what: str = "address") -> NameAddr:
         elif others:
             parameters = _cut(others)
         try:
-            return NameAddr(quoted or bare or "", parse_uri(text), text, parameters)
+            uri = parse_uri(text)
+            return NameAddr(quoted or bare or "", uri, uri.text, parameters)
         except SipSyntaxError as error:
             raise SipSyntaxError(f"Bad {what}: {error.reason}") from None
     scanner = Scanner(value, what)
@@ -318,14 +319,14 @@ def parse_name_addrs(value: str, what: str = "address") -> list[NameAddr]:
     return found
 
 
-_cached_name_addr = lru_cache(4096)(parse_name_addr)
+# One for each header: a key of two parts takes 100 bytes more.
+_cached_to = lru_cache(CACHE_SIZE)(partial(parse_name_addr, what="To"))
+_cached_contact = lru_cache(CACHE_SIZE)(partial(parse_name_addr, what="Contact"))
 
 
-def parse_stable_name_addr(value: str, what: str) -> NameAddr:
-    """The same as ``parse_name_addr`` for values that come again and again: To and Contact."""
-    if len(value) <= _CACHED_LENGTH:
-        return _cached_name_addr(value, what)
-    return parse_name_addr(value, what)
+def parse_to(value: str) -> NameAddr:
+    """The same as ``parse_name_addr`` for To, which comes again and again."""
+    return _cached_to(value) if len(value) <= _CACHED_LENGTH else parse_name_addr(value, "To")
 
 
 def parse_contact(value: str) -> list[NameAddr]:
@@ -333,7 +334,9 @@ def parse_contact(value: str) -> list[NameAddr]:
     if value == "*":
         return []
     if "," not in value:
-        return [parse_stable_name_addr(value, "Contact")]
+        if len(value) <= _CACHED_LENGTH:
+            return [_cached_contact(value)]
+        return [parse_name_addr(value, "Contact")]
     return parse_name_addrs(value, "Contact")
 
 

@@ -20,8 +20,9 @@ from msrpgw.sip.client_transaction import (
     TransactionUser,
 )
 from msrpgw.sip.fields import Via, find_branch
+from msrpgw.sip.head import Limits, read_head
 from msrpgw.sip.message import Request, Response
-from msrpgw.sip.parser import Limits, parse_datagram
+from msrpgw.sip.parser import parse_datagram
 from msrpgw.sip.server_transaction import (
     InviteServerTransaction,
     NonInviteServerTransaction,
@@ -117,7 +118,7 @@ class _Settled(msgspec.Struct, gc=False):
 
     merge_key: str | None = None
     to_tag: str = ""  #: of the 2xx
-    invite: bytes = b""  #: as sent; b"": it was received
+    invite: bytes = b""  #: its head as sent; b"": it was received
     others: tuple[str, ...] = ()  #: To tags of other 2xx that came
 
     def retransmitted(self) -> None:
@@ -263,7 +264,7 @@ class Transactions:
             if len(settled.others) >= MAX_FORKS:
                 return
             settled.others = (*settled.others, tag)
-        invite = parse_datagram(settled.invite, _NO_LIMITS)
+        invite, _ = read_head(settled.invite, _NO_LIMITS)
         if isinstance(invite, Request):
             self._listener.settled_accepted(invite, response, first)
 
@@ -364,7 +365,8 @@ class Transactions:
         key = f"{find_branch(invite.headers.firsts()['via'])} INVITE"
         client = self._clients.get(key)
         if isinstance(client, InviteClientTransaction) and client.state is ClientState.ACCEPTED:
-            self._clients[key] = _Settled(to_tag=to_tag, invite=client.data)
+            head, _, _ = client.data.partition(b"\r\n\r\n")
+            self._clients[key] = _Settled(to_tag=to_tag, invite=head)
 
     def client_ended(self, transaction: ClientTransaction) -> None:
         """Forget the transaction."""

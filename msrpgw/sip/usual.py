@@ -7,7 +7,6 @@ wrong, is left to ``head``, which makes the same of it: half of what reading a m
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from msrpgw.errors import SipSyntaxError
 from msrpgw.sip.fields import (
@@ -16,7 +15,7 @@ from msrpgw.sip.fields import (
     parse_contact,
     parse_cseq,
     parse_max_forwards,
-    parse_stable_name_addr,
+    parse_to,
     parse_vias,
 )
 from msrpgw.sip.grammar import TOKEN_CHARS
@@ -111,7 +110,7 @@ def _read_request(text: str) -> tuple[Request, int] | None:
     typed: dict[str, object] = {
         "via": make_via(transport, host, port, branch, asked is not None),
         "from": NameAddr(quoted or bare or "", parse_uri(from_uri), from_uri, (("tag", tag),)),
-        "to": parse_stable_name_addr(to, "To"),
+        "to": parse_to(to),
         "cseq": parse_cseq(cseq),
     }
     first = {"via": via, "from": from_, "to": to, "call-id": call_id, "cseq": cseq}
@@ -153,7 +152,6 @@ def _read_response(text: str) -> tuple[Response, int] | None:
     return response, NO_LENGTH if length is None else int(length)
 
 
-@lru_cache(4096)
 def _may_be_asked(uri: str) -> bool:
     """Whether a request may have this Request-URI (RFC 3261 §19.1.1).  Raises SipSyntaxError."""
     target = parse_uri(uri)
