@@ -319,13 +319,11 @@ def parse_name_addrs(value: str, what: str = "address") -> list[NameAddr]:
     return found
 
 
-# One for each header: a key of two parts takes 100 bytes more.
 _cached_to = lru_cache(CACHE_SIZE)(partial(parse_name_addr, what="To"))
-_cached_contact = lru_cache(CACHE_SIZE)(partial(parse_name_addr, what="Contact"))
 
 
 def parse_to(value: str) -> NameAddr:
-    """The same as ``parse_name_addr`` for To, which comes again and again."""
+    """The same as ``parse_name_addr`` for To of a MESSAGE, which comes again and again."""
     return _cached_to(value) if len(value) <= _CACHED_LENGTH else parse_name_addr(value, "To")
 
 
@@ -334,8 +332,6 @@ def parse_contact(value: str) -> list[NameAddr]:
     if value == "*":
         return []
     if "," not in value:
-        if len(value) <= _CACHED_LENGTH:
-            return [_cached_contact(value)]
         return [parse_name_addr(value, "Contact")]
     return parse_name_addrs(value, "Contact")
 

@@ -19,7 +19,6 @@ from msrpgw.sip.fields import (
     parse_name_addr,
     parse_name_addrs,
     parse_number,
-    parse_to,
     parse_via,
     parse_vias,
 )
@@ -299,7 +298,7 @@ def _check(
     if checks:
         typed["via"] = parse_vias(via)[0] if "," in via else parse_via(via)
         typed["from"] = parse_name_addr(from_, "From")
-        typed["to"] = parse_to(to)
+        typed["to"] = parse_name_addr(to, "To")
         for key, check in checks:
             value = first.get(key)
             if value is not None:

@@ -7,6 +7,7 @@ wrong, is left to ``head``, which makes the same of it: half of what reading a m
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from msrpgw.errors import SipSyntaxError
 from msrpgw.sip.fields import (
@@ -21,13 +22,16 @@ from msrpgw.sip.fields import (
 from msrpgw.sip.grammar import TOKEN_CHARS
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.message import Request, Response
-from msrpgw.sip.uri import SipUri, parse_uri
+from msrpgw.sip.uri import CACHE_SIZE, SipUri, parse_uri
 
 #: how long a body is when nothing says it
 NO_LENGTH = -1
 
 #: longer heads are not usual; bytes
 MOST = 1800
+
+#: longer Contacts are rare; they must not fill the cache
+LONGEST = 256
 
 #: least bytes of a line, its end included
 LEAST_LINE = 7
@@ -124,7 +128,9 @@ def _read_request(text: str) -> tuple[Request, int] | None:
         parse_max_forwards(hops)
         first["max-forwards"] = hops
     if contact is not None:
-        parse_contact(contact)
+        if len(contact) > LONGEST:
+            return None
+        _check_contact(contact)
         first["contact"] = contact
     if content_type is not None:
         first["content-type"] = content_type
@@ -156,3 +162,10 @@ def _may_be_asked(uri: str) -> bool:
     """Whether a request may have this Request-URI (RFC 3261 §19.1.1).  Raises SipSyntaxError."""
     target = parse_uri(uri)
     return not (isinstance(target, SipUri) and target.headers)
+
+
+@lru_cache(CACHE_SIZE)
+def _check_contact(value: str) -> None:
+    """Find out whether a Contact is one; nobody asks for that of a MESSAGE.  Raises
+    SipSyntaxError."""
+    parse_contact(value)

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.sip.head import Limits, read_head, read_long
 from msrpgw.sip.message import Request, Response
-from msrpgw.sip.usual import IGNORED, LEAST_LINE, MOST, NO_LENGTH, read_usual
+from msrpgw.sip.usual import IGNORED, LEAST_LINE, LONGEST, MOST, NO_LENGTH, read_usual
 
 LIMITS = Limits()
 
@@ -67,6 +67,12 @@ class UsualTests(SynchronousTestCase):
         self.assertEqual(message.headers.items(), other.headers.items())
         self.assertEqual(message.render(), other.render())
         return message
+
+    def test_a_long_contact(self) -> None:
+        """It is left to the long way, and in no cache."""
+        user = "a" * (LONGEST - len("<sip:@b>"))
+        self.assertSame(replaced(REQUEST, "Contact", f"<sip:{user}@b>"))
+        self.assertIsNone(read_usual(replaced(REQUEST, "Contact", f"<sip:{user}a@b>")))
 
     def test_request(self) -> None:
         message = self.assertSame(REQUEST)
