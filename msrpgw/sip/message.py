@@ -249,7 +249,7 @@ class Message:
     @property
     def require(self) -> list[str]:
         """Option tags of Require."""
-        return self.headers.get_list("Require")
+        return self.headers.get_list("Require") if "require" in self.headers.usual() else []
 
     def start_line(self) -> str:
         """The first line of the message."""

@@ -1,6 +1,6 @@
-"""Heads of MESSAGEs and of responses as nearly all peers write them, read in one go.
+"""Heads of MESSAGE, BYE and ACK and of responses as nearly all peers write them, read in one go.
 
-One regular expression knows the fields that come with a MESSAGE, in any order, each but once, in
+One regular expression knows the fields that come with them, in any order, each but once, in
 their usual spelling and without white space to spare.  What is any different, and all that is
 wrong, is left to ``head``, which makes the same of it: half of what reading a message costs.
 """
@@ -63,7 +63,7 @@ def _compile(start: str, fields: Iterable[tuple[str, str]]) -> "re.Pattern[str]"
 
 
 _REQUEST = _compile(
-    r"MESSAGE ([!-~]+) SIP/2\.0",
+    r"(MESSAGE|BYE|ACK) ([!-~]+) SIP/2\.0",
     (
         # Those of proxies follow the sender's own.
         ("Via", rf"{_FIRST_VIA}((?:\r\nVia: {_VALUE})*)"),
@@ -71,7 +71,7 @@ _REQUEST = _compile(
         ("From", _FROM),
         ("To", _VALUE),
         ("Call-ID", "[!-~]+"),
-        ("CSeq", "[0-9]{1,9} MESSAGE"),
+        ("CSeq", "[0-9]{1,9} (?:MESSAGE|BYE|ACK)"),
         ("Contact", _VALUE),
         ("Content-Type", _VALUE),
         ("Content-Length", "[0-9]{1,9}"),
@@ -107,15 +107,18 @@ def _read_request(text: str) -> tuple[Request, int] | None:
     match = _REQUEST.fullmatch(text)
     if match is None:
         return None
-    (uri, via, transport, host, port, branch, asked, others, hops, from_, quoted, bare, from_uri,
-     tag, to, call_id, cseq, contact, content_type, length) = match.groups()  # fmt: skip
+    (method, uri, via, transport, host, port, branch, asked, others, hops, from_, quoted, bare,
+     from_uri, tag, to, call_id, cseq, contact, content_type, length) = match.groups()  # fmt: skip
     if not (via and from_ and to and call_id and cseq) or not _may_be_asked(uri):
+        return None
+    number = parse_cseq(cseq)
+    if number.method != method:
         return None
     typed: dict[str, object] = {
         "via": make_via(transport, host, port, branch, asked is not None),
         "from": NameAddr(quoted or bare or "", parse_uri(from_uri), from_uri, (("tag", tag),)),
         "to": parse_to(to),
-        "cseq": parse_cseq(cseq),
+        "cseq": number,
     }
     first = {"via": via, "from": from_, "to": to, "call-id": call_id, "cseq": cseq}
     more: dict[str, list[str]] = {}
@@ -136,7 +139,7 @@ def _read_request(text: str) -> tuple[Request, int] | None:
         first["content-type"] = content_type
     if length is not None:
         first["content-length"] = length
-    request = Request("MESSAGE", uri, Headers.of_text(text, first, more, typed, partial=True))
+    request = Request(method, uri, Headers.of_text(text, first, more, typed, partial=True))
     return request, NO_LENGTH if length is None else int(length)
 
 
