@@ -18,6 +18,9 @@ _log = Logger()
 
 _Item = TypeVar("_Item")
 
+#: so many slots may all be empty
+_FEW = 1024
+
 
 def _nothing() -> None:
     """What a timer calls that was cancelled."""
@@ -57,6 +60,7 @@ class Timers:
         self._resolution = resolution
         self._slots: dict[int, dict[Timer, None]] = {}
         self._ticks: list[int] = []  # heap of the keys of _slots
+        self._many = _FEW  # slots; with so many, those that are empty go
         self._wakeup: IDelayedCall | None = None
         self._wakeup_tick = 0
         self.seconds = clock.seconds  #: the clock's time, in seconds
@@ -78,9 +82,18 @@ class Timers:
         timer = Timer(slot, callback)
         slot[timer] = None  # before _arm, which clears empty slots away
         heapq.heappush(self._ticks, tick)
+        if len(self._slots) >= self._many:
+            self._clear_away()
         if self._wakeup is None or tick < self._wakeup_tick:
             self._arm()
         return timer
+
+    def _clear_away(self) -> None:
+        """Forget empty slots before their time: timers of hours that nearly all are cancelled would
+        leave a hundred of them a second."""
+        self._slots = {tick: slot for tick, slot in self._slots.items() if slot}
+        self._ticks = sorted(self._slots)
+        self._many = max(_FEW, 2 * len(self._slots))
 
     def _arm(self) -> None:
         if self._wakeup is not None:

@@ -124,6 +124,24 @@ class TimersTests(SynchronousTestCase):
         self.clock.advance(5)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_slots_of_cancelled_timers_do_not_pile_up(self) -> None:
+        """Those of hours either; timers that are not cancelled are not touched."""
+        kept = 0
+        for number in range(20_000):
+            timer = self.timers.call_later(7200 + number / 100, lambda: None)
+            if number % 10:
+                timer.cancel()
+            else:
+                self.later(3600 + number / 100, number)
+                kept += 1
+        self.assertEqual(len(self.timers), 2 * kept)
+        self.assertLess(len(self.timers._slots), 5 * kept)
+        self.assertEqual(len(self.timers._slots), len(self.timers._ticks))
+        self.clock.pump([1.0] * 10_000)
+        self.assertEqual(self.names(), list(range(0, 20_000, 10)))
+        self.assertEqual(len(self.timers), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_call_later_from_a_callback(self) -> None:
         """A callback may ask for more, also for now."""
         self.timers.call_later(1, lambda: self.later(0, "now"))
