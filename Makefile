@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format fuzz fuzz-live flood bench bench-journal docs lock news clean
+.PHONY: help run demo test lint format fuzz fuzz-live flood bench bench-journal profile docs lock news clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -53,6 +53,9 @@ bench: $(RUNTIME) ## measure messages a second and CPU per message against the b
 
 bench-journal: $(RUNTIME) ## measure what the journal costs
 	@$(BIN)/python benchmarks/journal.py
+
+profile: $(RUNTIME) ## write where a message's time goes to benchmarks/results/
+	@$(BIN)/python benchmarks/profiling.py
 
 docs: $(DEVELOPMENT) ## check that docs/ and the code agree
 	@$(BIN)/trial tests.test_docs
