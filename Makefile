@@ -49,13 +49,13 @@ flood: $(RUNTIME) ## flood a running gateway with slow connections, calls and me
 	@$(BIN)/python -m fuzz.flood
 
 bench: $(RUNTIME) ## measure messages a second and CPU per message against the bare floor
-	@$(BIN)/python benchmarks/bench.py
+	@$(BIN)/python -m benchmarks.bench
 
 bench-journal: $(RUNTIME) ## measure what the journal costs
-	@$(BIN)/python benchmarks/journal.py
+	@$(BIN)/python -m benchmarks.journal
 
 profile: $(RUNTIME) ## write where a message's time goes to benchmarks/results/
-	@$(BIN)/python benchmarks/profiling.py
+	@$(BIN)/python -m benchmarks.profiling
 
 docs: $(DEVELOPMENT) ## check that docs/ and the code agree
 	@$(BIN)/trial tests.test_docs

@@ -1,6 +1,6 @@
 """The bare floor: the least Python and Twisted that can carry a message.
 
-    python floor.py page2msrp|msrp2page udp|tcp SIP_PORT MSRP_PORT PAGE_PORT
+    python floor.py udp|tcp|tls SIP_PORT MSRP_PORT PAGE_PORT [CERTIFICATE [msrps]]
 
 No transactions' timers, no sessions, no policy, no limits, no checks: one request read and cut up,
 a dictionary look-up, one SEND written, the MSRP 200 read, the SIP 200 written, one timer; or all
@@ -13,10 +13,10 @@ import re
 import sys
 from collections.abc import Callable
 
-from twisted.internet import protocol, reactor
+from twisted.internet import protocol, reactor, ssl
 
-MODE, TRANSPORT = sys.argv[1:3]
-SIP_PORT, MSRP_PORT, PAGE_PORT = map(int, sys.argv[3:6])
+TRANSPORT = sys.argv[1]
+SIP_PORT, MSRP_PORT, PAGE_PORT = map(int, sys.argv[2:5])
 LOOPBACK = "127.0.0.1"
 PAGE = (LOOPBACK, PAGE_PORT)
 URI = re.compile(r"<([^>]*)>")
@@ -175,10 +175,22 @@ counts: dict[bytes, int] = {}
 transactions: dict[str, bytes] = {}
 waiting: dict = {}
 sequence = itertools.count(0x10000000)
-reactor.listenTCP(MSRP_PORT, protocol.Factory.forProtocol(Msrp), interface=LOOPBACK)
+
+
+def listen(port: int, kind: type[protocol.Protocol], tls: bool) -> None:
+    """On loopback, for streams."""
+    factory = protocol.Factory.forProtocol(kind)
+    if tls:
+        context = ssl.DefaultOpenSSLContextFactory(sys.argv[5], sys.argv[5])
+        reactor.listenSSL(port, factory, context, interface=LOOPBACK)
+    else:
+        reactor.listenTCP(port, factory, interface=LOOPBACK)
+
+
+listen(MSRP_PORT, Msrp, "msrps" in sys.argv)
 if TRANSPORT == "udp":
     reactor.listenUDP(SIP_PORT, SipDatagrams(), interface=LOOPBACK)
 else:
-    reactor.listenTCP(SIP_PORT, protocol.Factory.forProtocol(SipStream), interface=LOOPBACK)
-reactor.callWhenRunning(print, f"floor {MODE} {TRANSPORT} is ready", flush=True)
+    listen(SIP_PORT, SipStream, TRANSPORT == "tls")
+reactor.callWhenRunning(print, f"floor {TRANSPORT} is ready", flush=True)
 reactor.run()

@@ -1,6 +1,6 @@
 """What the journal costs: nothing while users answer, and little when every message needs it.
 
-    python benchmarks/journal.py [--runs 5] [--messages 8000]
+    python -m benchmarks.journal [--runs 5] [--messages 8000]
 
 First the CPU of a message with the journal in a file and in memory, in pairs.  Then every MESSAGE
 is journaled before it is answered (``hold_message = 0``, as with MSRP users who are slow), against
@@ -12,15 +12,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import bench
+# As a script, too: the checkout that it is in is measured.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-sys.path.insert(0, str(bench.HERE.parent))
-
+from benchmarks.driving import BenchError, Outcome
+from benchmarks.figures import ratios
+from benchmarks.subjects import Room, Setting, room, running
 from msrpgw.journal import store
-from msrpgw.types import Direction, JournalEntry, Outcome, OutcomeKind
+from msrpgw.types import Direction, JournalEntry, OutcomeKind
+from msrpgw.types import Outcome as Fate
 
 #: milliseconds that MSRP users take to answer, longer than a commit
 SLOW = 100
@@ -28,49 +30,42 @@ SLOW = 100
 #: rows in one commit of SQLite alone
 BATCH = 100
 
-
-def gateway(configuration: str) -> Callable[[bench.Traffic, bench.Ports, Path], list[str]]:
-    """How a gateway with this configuration is started."""
-
-    def command(traffic: bench.Traffic, ports: bench.Ports, state: Path) -> list[str]:
-        file = state / "bench.toml"
-        file.write_text(configuration)
-        return [*bench.gateway_command(traffic, ports, state), "--config", str(file)]
-
-    return command
+IN_FILE = Setting()
+IN_MEMORY = Setting(configuration='[journal]\nbackend = "memory"\n')
+EVERYTHING = Setting(configuration="[gateway]\nhold_message = 0\n")
 
 
-IN_FILE = gateway("")
-IN_MEMORY = gateway('[journal]\nbackend = "memory"\n')
-EVERYTHING = gateway("[gateway]\nhold_message = 0\n")
+def cost(place: Room, setting: Setting, way: str, messages: int) -> Outcome:
+    """Of a gateway with this configuration, fifty sessions."""
+    with running("gateway", place, setting) as gateway:
+        gateway.driver.open(50)
+        return gateway.driver.flow(way=way, messages=messages)
 
 
-def compare(driver: Path, directory: Path, way: str, options: argparse.Namespace) -> None:
+def compare(place: Room, way: str, options: argparse.Namespace) -> None:
     """One way, with the journal in a file and in memory."""
-    traffic = bench.Traffic(way, "udp", 50, options.messages, 2000, 50, 0)
-    ratios = []
+    file, memory = [], []
     for _ in range(options.runs):
-        memory = bench.measure(driver, directory, "gateway", IN_MEMORY, traffic)
-        file = bench.measure(driver, directory, "gateway", IN_FILE, traffic)
-        ratios.append(file.cpu_us / memory.cpu_us)
-    spread = " ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
-    print(f"{way}: CPU with the file / in memory: {statistics.median(ratios):.3f}  ({spread})")
+        memory.append(cost(place, IN_MEMORY, way, options.messages).cpu_us)
+        file.append(cost(place, IN_FILE, way, options.messages).cpu_us)
+    print(f"{way}: CPU with the file / in memory: {ratios(file, memory)}", flush=True)
 
 
-def journaled_rate(driver: Path, directory: Path, options: argparse.Namespace) -> float:
-    """MESSAGEs answered 202 a second when each is journaled first."""
-    traffic = bench.Traffic("page2msrp", "udp", 50, options.messages, 2000, 100, 0, SLOW)
-    cost = bench.measure(driver, directory, "gateway", EVERYTHING, traffic)
-    if cost.accepted_later < options.messages:
-        raise bench.BenchError("not every MESSAGE was journaled")
-    return cost.rate
+def journaled(place: Room, messages: int) -> Outcome:
+    """MESSAGEs that are answered 202 when each is journaled first.  Raises BenchError."""
+    with running("gateway", place, EVERYTHING) as gateway:
+        gateway.driver.open(50)
+        outcome = gateway.driver.flow(messages=messages, window=100, slow=SLOW)
+    if outcome.accepted_later < messages:
+        raise BenchError("not every MESSAGE was journaled")
+    return outcome
 
 
 def plain_rate(directory: Path, messages: int) -> float:
     """The same rows a second, put and ended, by SQLite alone, a hundred in each commit."""
     file = store.Store(str(Path(tempfile.mkdtemp(dir=directory)) / "plain.db"))
     file.open()
-    delivered = Outcome(OutcomeKind.DELIVERED, 200, "OK")
+    delivered = Fate(OutcomeKind.DELIVERED, 200, "OK")
     began = time.perf_counter()
     for first in range(0, messages, BATCH):
         ids = [f"{number:024x}" for number in range(first, first + BATCH)]
@@ -106,21 +101,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--messages", type=int, default=8000, help="default: %(default)s")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="msrpgw-bench-", dir=".") as temporary:
-        directory = Path(temporary).resolve()
-        driver = bench.compile_driver(directory)
+    # On the disk of the checkout: what is in /tmp may be in memory.
+    with room(near=".") as place:
         for way in ("page2msrp", "msrp2page"):
-            compare(driver, directory, way, options)
-        ratios = []
+            compare(place, way, options)
+        found = []
         for _ in range(options.runs):
-            plain = plain_rate(directory, options.messages)
-            rate = journaled_rate(driver, directory, options)
-            ratios.append(rate / plain)
+            plain = plain_rate(place.directory, options.messages)
+            rate = journaled(place, options.messages).rate
+            found.append(rate / plain)
             print(
                 f"every MESSAGE journaled: {rate:.0f} a second; SQLite alone, {BATCH} in a commit:"
-                f" {plain:.0f}; ratio {rate / plain:.2f}"
+                f" {plain:.0f}; ratio {rate / plain:.2f}",
+                flush=True,
             )
-        print(f"median ratio {statistics.median(ratios):.2f}")
+        print(f"median ratio {statistics.median(found):.2f}")
 
 
 if __name__ == "__main__":

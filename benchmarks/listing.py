@@ -1,6 +1,6 @@
 """What an operator's look at everything costs the messages: full paged listings while they flow.
 
-    python benchmarks/listing.py [--sessions 10000] [--rate 500] [--limit 250] [--runs 5]
+    python -m benchmarks.listing [--sessions 10000] [--rate 500] [--limit 250] [--runs 5]
 
 In pairs: messages from page to MSRP users at a fixed rate, once left alone and once while all
 sessions are listed, page after page, each second anew.  What counts is the p99 of the time from a
@@ -10,14 +10,16 @@ MESSAGE to its answer, with less the p99 without.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import urllib.request
 from pathlib import Path
 
-import bench
+# As a script, too: the checkout that it is in is measured.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.hot_path import load_of
+from benchmarks.subjects import Room, room, running
 
 
 class Lister(threading.Thread):
@@ -59,31 +61,19 @@ class Lister(threading.Thread):
         self.join()
 
 
-def p99(driver: Path, directory: Path, options: argparse.Namespace, listed: bool) -> float:
+def p99(place: Room, options: argparse.Namespace, listed: bool) -> float:
     """Milliseconds; prints what the listing found."""
-    *numbers, mi = bench.free_ports(4)
-    ports = bench.Ports(*numbers)
-    messages = options.rate * options.seconds + 2000
-    traffic = bench.Traffic("page2msrp", "udp", options.sessions, messages, 2000, 50, options.rate)
-    state = Path(tempfile.mkdtemp(dir=directory))
-    command = [*bench.gateway_command(traffic, ports, state), "--mi", f"127.0.0.1:{mi}"]
-    with bench.running(command, directory / "gateway.log") as pid:
-        lister = Lister(mi, options.limit)
-        arguments = map(str, (*ports, pid, *traffic[2:]))
-        with subprocess.Popen(
-            [driver, traffic.way, traffic.transport, "gateway", *arguments], stdout=subprocess.PIPE
-        ) as driving:
-            if listed:
-                lister.start()
-            assert driving.stdout is not None
-            told = json.loads(driving.stdout.read() or b"{}")
-            if listed:
-                lister.stop()
-    if not told:
-        raise bench.BenchError("the driver gave up")
-    if listed:
-        print(f"  {len(lister.counts)} listings, of at most {max(lister.counts)} sessions")
-    return float(told["p99_ms"])
+    with running("gateway", place) as gateway:
+        gateway.driver.open(options.sessions)
+        lister = Lister(gateway.ports.manage, options.limit)
+        if listed:
+            lister.start()
+        load = load_of("page2msrp", options.rate, options.seconds)
+        outcome = gateway.driver.flow(**load._asdict())
+        if listed:
+            lister.stop()
+            print(f"  {len(lister.counts)} listings, of at most {max(lister.counts)} sessions")
+    return outcome.p99_ms
 
 
 def main() -> int:
@@ -96,12 +86,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="default: %(default)s")
     options = parser.parse_args()
     added = []
-    with tempfile.TemporaryDirectory(prefix="msrpgw-bench-") as temporary:
-        directory = Path(temporary)
-        driver = bench.compile_driver(directory)
+    with room() as place:
         for _ in range(options.runs):
-            alone = p99(driver, directory, options, listed=False)
-            listed = p99(driver, directory, options, listed=True)
+            alone = p99(place, options, listed=False)
+            listed = p99(place, options, listed=True)
             added.append(listed - alone)
             print(f"p99 alone {alone:.2f} ms, while listing {listed:.2f} ms", flush=True)
     print(f"added to the p99: {statistics.median(added):.2f} ms (median of {len(added)})")
