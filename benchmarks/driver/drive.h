@@ -74,6 +74,7 @@ struct session {
 
 enum { MOST_SESSIONS = 4000000, FRESH = 1000000 }; /* sessions from FRESH on are used once */
 extern struct session *session;
+extern int generation; /* of sessions: after the others were closed, their numbers are used again */
 void start_sessions(void);
 int open_sessions(int count, enum way way);
 void close_sessions(void);

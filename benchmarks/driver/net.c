@@ -53,7 +53,10 @@ static struct conn *dial(enum kind kind, int port, int tls) {
     if (fd < 0 || (connect(fd, (void *)&address, sizeof address) && errno != EINPROGRESS))
         fail("can't connect to port %d: %m", port);
     struct conn *conn = use(kind, fd);
-    if (tls) wrap(conn, 1);
+    if (tls) {
+        wrap(conn, 1);
+        watch(conn, EPOLLIN | EPOLLOUT); /* to shake hands before there is anything to say */
+    }
     return conn;
 }
 
@@ -201,7 +204,10 @@ void turn(double limit) {
     int n = epoll_wait(epoll, events, EVENTS, patience(limit));
     for (int k = 0; k < n; k++) {
         struct conn *conn = events[k].data.ptr;
-        if (!conn->ended && events[k].events & EPOLLOUT) flush(conn);
+        if (!conn->ended && events[k].events & EPOLLOUT) {
+            if (conn->tls && !conn->pending) events[k].events |= EPOLLIN, watch(conn, EPOLLIN);
+            flush(conn);
+        }
         if (!conn->ended && events[k].events & ~EPOLLOUT) readable(conn);
     }
 }

@@ -4,6 +4,7 @@
 enum { AT_A_TIME = 20, STALL = 10 };
 
 struct session *session;
+int generation;
 static int count, up, closed;
 
 void start_sessions(void) { session = calloc(MOST_SESSIONS, sizeof *session); }
@@ -49,7 +50,7 @@ int open_sessions(int wanted, enum way way) {
         for (; called < wanted && called - up < (bare ? wanted : AT_A_TIME); called++) {
             char id[30];
             static const char text[] = "opening the session";
-            snprintf(id, sizeof id, "o%d", called);
+            snprintf(id, sizeof id, "o%d.%d", called, generation);
             if (options.peer == FLOOR) session[called].msrp = dial_msrp(called);
             if (bare)
                 session[called].up = 1, up++;
@@ -78,4 +79,5 @@ void close_sessions(void) {
     }
     memset(session, 0, count * sizeof *session);
     count = up = 0;
+    generation++;
 }

@@ -62,9 +62,9 @@ static void keep_bye(int i, const char *head, const char *ours, const char *thei
     if (!uri || !end) fail("a Contact without <>");
     free(session[i].bye);
     if (asprintf(&session[i].bye,
-            "BYE %.*s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKb%d;rport\r\nMax-Forwards: 70\r\n"
+            "BYE %.*s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKb%d.%d;rport\r\nMax-Forwards: 70\r\n"
             "From: %.*s%s\r\nTo: %.*s\r\nCall-ID: %.*s\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n",
-            (int)(end - uri - 1), uri + 1, via(), options.own_port, i, from, from_value, our_tag, to, to_value, id,
+            (int)(end - uri - 1), uri + 1, via(), options.own_port, i, generation, from, from_value, our_tag, to, to_value, id,
             call_id) < 0)
         fail("no memory");
 }
@@ -102,12 +102,12 @@ void invite(int i) {
     char media[500];
     int length = sdp(media, sizeof media, i);
     say(sip,
-        "INVITE sip:p%d@127.0.0.1:%d%s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKi%d;rport\r\n"
+        "INVITE sip:p%d@127.0.0.1:%d%s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKi%d.%d;rport\r\n"
         "Max-Forwards: 70\r\nFrom: <sip:s%d@127.0.0.1:%d>;tag=i%d\r\nTo: <sip:p%d@127.0.0.1:%d>\r\n"
-        "Call-ID: i%d@127.0.0.1\r\nCSeq: 1 INVITE\r\nContact: <sip:s%d@127.0.0.1:%d%s>\r\n"
+        "Call-ID: i%d.%d@127.0.0.1\r\nCSeq: 1 INVITE\r\nContact: <sip:s%d@127.0.0.1:%d%s>\r\n"
         "Content-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s",
-        i, options.own_port, transport(), via(), options.own_port, i, i, options.own_port, i, i, options.own_port, i, i,
-        options.own_port, transport(), length, media);
+        i, options.own_port, transport(), via(), options.own_port, i, generation, i, options.own_port, i, i,
+        options.own_port, i, generation, i, options.own_port, transport(), length, media);
 }
 
 static void acknowledge(const char *text, int i) {
@@ -115,10 +115,11 @@ static void acknowledge(const char *text, int i) {
     const char *to_value = line(text, "\r\nTo: ", &to), *value = line(text, "\r\nContact: ", &contact);
     const char *uri = memchr(value, '<', contact), *end = memchr(value, '>', contact);
     say(sip,
-        "ACK %.*s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKa%d;rport\r\nMax-Forwards: 70\r\n"
-        "From: <sip:s%d@127.0.0.1:%d>;tag=i%d\r\nTo: %.*s\r\nCall-ID: i%d@127.0.0.1\r\nCSeq: 1 ACK\r\n"
+        "ACK %.*s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKa%d.%d;rport\r\nMax-Forwards: 70\r\n"
+        "From: <sip:s%d@127.0.0.1:%d>;tag=i%d\r\nTo: %.*s\r\nCall-ID: i%d.%d@127.0.0.1\r\nCSeq: 1 ACK\r\n"
         "Content-Length: 0\r\n\r\n",
-        (int)(end - uri - 1), uri + 1, via(), options.own_port, i, i, options.own_port, i, to, to_value, i);
+        (int)(end - uri - 1), uri + 1, via(), options.own_port, i, generation, i, options.own_port, i, to, to_value, i,
+        generation);
 }
 
 void send_message(const char *id, int i, const char *body, long size) {
