@@ -37,7 +37,8 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> Spread:
 
 def median(outcomes: Sequence[Outcome], field: str) -> float:
     """Of one figure."""
-    return statistics.median(getattr(outcome, field) for outcome in outcomes)
+    found: float = statistics.median(getattr(outcome, field) for outcome in outcomes)
+    return found
 
 
 def bisect(good: Callable[[float], bool], low: float, high: float, precision: float) -> float:

@@ -25,6 +25,7 @@ class Load(NamedTuple):
     window: int = 50
     size: int = 100
     chunk: int = 100
+    slow: int = 0  #: milliseconds that MSRP users take to answer
 
     def __str__(self) -> str:
         return f"{self.rate}/s" if self.rate else "saturation"
@@ -84,6 +85,9 @@ class Row(NamedTuple):
 
 def measure(subject: Subject, load: Load, sessions: int) -> Outcome:
     """One load on one subject."""
+    if subject.name == "floor":
+        # It does not know chunks from messages.
+        load = load._replace(chunk=load.size)
     return subject.driver.flow(**load._asdict(), sessions=sessions)
 
 

@@ -1,0 +1,331 @@
+"""All scenarios, several runs of each; the results as a table and a plot.
+
+    python -m benchmarks.full [--runs 5] [--only idle] [--quick] [--output benchmarks/results]
+
+Writes ``NAME.md``, ``NAME.svg`` where matplotlib is installed, and ``NAME.json``, what the plot is
+of.  Exits with 0 though a target is missed: the table says so.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# As a script, too: the checkout that it is in is measured.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import lifecycle, sustained
+from benchmarks.driving import HERE, BenchError
+from benchmarks.figures import TARGET, median, ratios, spread
+from benchmarks.hot_path import ARROWS, RATES, Load, Row, hot_path, load_of
+from benchmarks.machine import machine
+from benchmarks.subjects import Room, Setting, room
+from benchmarks.tables import Table, Target, at_least, at_most, render
+
+WAYS = ("page2msrp", "msrp2page")
+
+#: what the gateway does with texts that it must not cut up
+WHOLE = "[policy]\ncongestion_safe = true\n"
+
+
+class Section(NamedTuple):
+    """What one scenario found."""
+
+    table: Table
+    targets: list[Target]
+    figures: dict[str, Any] = {}  #: for the plot
+
+
+class Extent(NamedTuple):
+    """How much of everything."""
+
+    runs: int
+    seconds: float  #: of an open loop at a fixed rate
+    cycles: int
+    idle: int  #: sessions
+
+
+ROW_COLUMNS = (
+    *("way", "SIP", "sessions", "load", "floor µs", "gateway µs", "ratio", "to Kamailio"),
+    *("floor/s", "gateway/s", "p50 ms", "p99 ms", "driver", "verdict"),
+)
+
+
+def row_cells(row: Row) -> list[str]:
+    """A row of the hot path."""
+    relay = row.ratio_to_kamailio
+    transport = row.setting.transport + (" + MSRPS" if row.setting.msrps else "")
+    return [
+        *(ARROWS[row.load.way], transport, str(row.sessions), str(row.load)),
+        f"{median(row.floor, 'cpu_us'):.1f}",
+        f"{median(row.gateway, 'cpu_us'):.1f}",
+        str(row.ratio),
+        f"{relay.median:.2f}" if relay else "",
+        f"{median(row.floor, 'rate'):.0f}",
+        f"{median(row.gateway, 'rate'):.0f}",
+        f"{median(row.gateway, 'p50_ms'):.2f}",
+        f"{median(row.gateway, 'p99_ms'):.2f}",
+        f"{row.driver_busy:.0%}",
+        row.verdict,
+    ]
+
+
+def of_hot_path(place: Room, extent: Extent) -> Section:
+    """Each way, each load, over UDP and TCP."""
+    loads = [load_of(way, rate, extent.seconds) for way in WAYS for rate in RATES]
+    rows = [
+        row
+        for transport in ("udp", "tcp")
+        for row in hot_path(place, extent.runs, loads, Setting(transport), with_kamailio=True)
+    ]
+    targets = [
+        at_most(
+            f"CPU to the floor's: {ARROWS[row.load.way]}, {row.setting.transport}, {row.load}",
+            *(row.ratio.median, TARGET),
+        )
+        for row in rows
+    ]
+    driver = max(median(row.gateway, "driver_us") for row in rows if not row.load.rate)
+    note = (
+        "CPU of a message, user and system, over 50 sessions that are up; 50 under way at"
+        " saturation. Ratios are of neighbours in time: median (least to most). Kamailio relays the"
+        " same MESSAGEs statefully, so it has one row for both ways. Latency is from when a message"
+        f" was due to its answer. The driver needs {driver:.0f} µs a message: it could do"
+        f" {1e6 / driver:.0f} a second."
+    )
+    kept = {
+        f"{row.setting.transport} {row.load.way} {row.load}": [
+            median(row.floor, "cpu_us"),
+            median(row.gateway, "cpu_us"),
+        ]
+        for row in rows
+    }
+    return Section(
+        Table("Hot path", note, ROW_COLUMNS, list(map(row_cells, rows))), targets, {"cost": kept}
+    )
+
+
+def of_variations(place: Room, extent: Extent) -> Section:
+    """One session and many, both ways at once, TLS, chunks, slow users."""
+    both = [load_of("both", rate, extent.seconds) for rate in (0, 5000)]
+    each = [load_of(way, 0) for way in WAYS]
+    rows: list[Row] = []
+    for sessions in (1, 100, 2000):
+        rows += hot_path(place, extent.runs, each, sessions=sessions)
+    rows += hot_path(place, extent.runs, both)
+    some = [load_of(way, rate, extent.seconds) for way in WAYS for rate in (0, 1000)]
+    rows += hot_path(place, extent.runs, some, Setting("tls"))
+    rows += hot_path(place, extent.runs, each, Setting("tls", msrps=True))
+    note = (
+        "As above. Over one session at most one MESSAGE may be under way to a page user (RFC 3428"
+        " §8), so msrp->page shows its latency, and the gateway's 50 SENDs meet in one turn."
+    )
+    return Section(Table("Variations", note, ROW_COLUMNS, list(map(row_cells, rows))), [])
+
+
+def of_large(place: Room, extent: Extent) -> Section:
+    """Texts in chunks, and MSRP users who keep the gateway waiting."""
+    large = Load("page2msrp", messages=2000, warmup=300, window=20, size=10000, chunk=2048)
+    setting = Setting("tcp", configuration=WHOLE)
+    loads = [large, large._replace(way="msrp2page")]
+    rows = hot_path(place, extent.runs, loads, setting)
+    slow = Load("page2msrp", messages=8000, warmup=2000, window=2000, slow=400)
+    rows += hot_path(place, extent.runs, [slow])
+    names = ("10 kB, chunks of 2 kB", "10 kB, chunks of 2 kB", "users take 0.4 s")
+    cells = [[name, *row_cells(row)[:-1]] for name, row in zip(names, rows, strict=True)]
+    note = (
+        "Long texts go in chunks between gateway and MSRP user, in one piece between floor and MSRP"
+        " user. Where MSRP users are slow every MESSAGE is journaled and answered 202 after 0.3 s,"
+        " with 2,000 under way; the floor journals nothing."
+    )
+    return Section(Table("Long texts, slow users", note, ("", *ROW_COLUMNS[:-1]), cells), [])
+
+
+def of_cycles(place: Room, extent: Extent) -> Section:
+    """Sessions used once, and bursts into new ones."""
+    found: dict[str, list[Any]] = {}
+    for way, outcome in lifecycle.cycles(place, extent.runs, extent.cycles):
+        found.setdefault(way, []).append(outcome)
+    rows, targets = [], []
+    for way, outcomes in found.items():
+        cost, rate = median(outcomes, "cpu_us"), median(outcomes, "rate")
+        rows.append(
+            [
+                f"session for one message, {ARROWS[way]}",
+                *(f"{cost:.0f}", f"{rate:.0f}", f"{1e6 / cost:.0f}"),
+                f"{median(outcomes, 'p99_ms'):.1f}",
+                str(sum(each.harmed for each in outcomes)),
+            ]
+        )
+        name = f"sessions a second, set up, used once and ended, {ARROWS[way]}"
+        targets.append(at_least(name, rate, 1500))
+    bursts = list(lifecycle.burst(place, extent.runs))
+    rows.append(
+        [
+            "message of 100 at once into a new session",
+            *(f"{median(bursts, 'cpu_us'):.0f}", f"{median(bursts, 'rate'):.0f}"),
+            f"{1e6 / median(bursts, 'cpu_us'):.0f}",
+            f"{median(bursts, 'p99_ms'):.1f}",
+            str(sum(each.harmed for each in bursts)),
+        ]
+    )
+    note = (
+        "A fresh connection and dialog each, ended by the MSRP user's BYE, twenty at a time; none"
+        " failed and no message was lost, or there would be no result. The CPU of a burst's message"
+        " includes its share of the session."
+    )
+    columns = ("", "CPU µs", "a second", "a second of one core", "p99 ms", "failed or lost")
+    return Section(Table("Set-up and tear-down", note, columns, rows), targets)
+
+
+def of_idle(place: Room, extent: Extent) -> Section:
+    """Many sessions."""
+    found = list(lifecycle.idle(place, extent.runs, extent.idle))
+    resident = spread(each.resident / 1000 for each in found)
+    cpu = spread(each.cpu * 100 for each in found)
+    growth = {
+        way: ratios(
+            [each.many[way].cpu_us for each in found], [each.few[way].cpu_us for each in found]
+        )
+        for way in WAYS
+    }
+    kernel = spread(each.kernel / 1000 for each in found)
+    rows = [
+        ["resident memory a session, above the empty process, kB", str(resident)],
+        ["kernel memory a session, both ends of its connection, kB", str(kernel)],
+        ["CPU while idle, % of a core", str(cpu)],
+        ["to set all up, s", str(spread(each.seconds for each in found))],
+        ["one message through each: p99 ms", str(spread(e.through.p99_ms for e in found))],
+        *([f"cost to that at 100 sessions, {ARROWS[way]}", str(growth[way])] for way in WAYS),
+    ]
+    sessions = f"{found[0].sessions:,}"
+    targets = [
+        at_most(f"memory of one of {sessions} idle sessions", resident.median, 12, " kB"),
+        at_most(f"CPU of {sessions} idle sessions", cpu.median, 2, " %"),
+        *(
+            at_most(f"cost at {sessions} sessions to 100, {ARROWS[way]}", each.median, 1.15)
+            for way, each in growth.items()
+        ),
+    ]
+    note = (
+        f"{sessions} sessions, a connection and a dialog each. Memory is looked at when the"
+        " transactions that set them up are over. Then a message went through each; none was lost."
+    )
+    return Section(Table("Idle sessions", note, ("", "median (least to most)"), rows), targets)
+
+
+def of_sustained(place: Room, extent: Extent) -> Section:
+    """Sustainable rates and what lies beyond."""
+    found: dict[str, list[sustained.Sustained]] = {}
+    for way, each in sustained.sustained(place, extent.runs):
+        found.setdefault(way, []).append(each)
+    rows, targets = [], []
+    figures: dict[str, Any] = {}
+    for way, runs in found.items():
+        name = ARROWS[way]
+        floor, gateway = (spread(getattr(e, who) for e in runs) for who in ("floor", "gateway"))
+        share = ratios([each.gateway for each in runs], [each.floor for each in runs])
+        rows.append([name, "floor's highest rate", f"{floor.median:.0f}/s"])
+        rows.append([name, "gateway's highest rate", f"{gateway.median:.0f}/s"])
+        rows.append([name, "of the floor's", str(share)])
+        targets.append(at_least(f"highest rate to the floor's, {name}", share.median, 0.45))
+        for part, limit in zip(sustained.SHARES, (5, 20), strict=True):
+            pairs = [each.latencies[part] for each in runs if part in each.latencies]
+            if not pairs:
+                continue
+            quiet, loaded = (spread(pair[who].p99_ms for pair in pairs) for who in (0, 1))
+            rows.append([name, f"p99 at {part:.0%} of it, ms", str(loaded)])
+            rows.append([name, "  the floor's at that rate, ms", str(quiet)])
+            what = f"p99 at {part:.0%} of the highest rate, {name}"
+            targets.append(at_most(what, loaded.median, limit, " ms"))
+        good, back = (spread(getattr(e, what) for e in runs) for what in ("goodput", "recovery"))
+        rows.append([name, f"goodput at {sustained.EXCESS:g} times it, to it", str(good)])
+        rows.append([name, "until all is well again, s", str(back)])
+        targets.append(at_least(f"goodput beyond the highest rate, {name}", good.median, 0.9))
+        targets.append(at_most(f"back to normal, {name}", back.median, 2, " s"))
+        storm = next((each.storm for each in runs if each.storm), None)
+        figures[way] = {
+            "floor": floor.median,
+            "gateway": gateway.median,
+            "storm": [list(each) for each in storm.slices] if storm else [],
+        }
+    note = (
+        f"{sustained.SESSIONS:,} sessions over UDP, open loop. The highest rate at which no message"
+        f" is lost or refused and the p99 stays below {sustained.LIMIT_MS:.0f} ms, by bisection."
+        " Latency counts from when a message was due; users answer at once, so all of it is the"
+        f" gateway's and the network's. Beyond: {sustained.STORM:g} s of"
+        f" {sustained.EXCESS:g} times the highest rate with the retransmissions of RFC 3261, then"
+        " half of it."
+    )
+    return Section(
+        Table("Sustainable rate, latency, overload", note, ("way", "", "median"), rows),
+        *(targets, {"sustained": figures}),
+    )
+
+
+SCENARIOS: dict[str, Callable[[Room, Extent], Section]] = {
+    "hot-path": of_hot_path,
+    "sustained": of_sustained,
+    "cycles": of_cycles,
+    "idle": of_idle,
+    "variations": of_variations,
+    "large": of_large,
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=5, help="of each; default: %(default)s")
+    parser.add_argument("--quick", action="store_true", help="one run of each, of less")
+    parser.add_argument(
+        "--only", action="append", choices=list(SCENARIOS), help="may be given again"
+    )
+    parser.add_argument("--output", type=Path, default=HERE / "results")
+    parser.add_argument("--name", default="full", help="of the files; default: %(default)s")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, write; say in one line what prevents it."""
+    options = parse_arguments()
+    extent = Extent(options.runs, 1.5, 6000, 10000)
+    if options.quick:
+        extent = Extent(1, 0.6, 1000, 2000)
+    where = machine()
+    sections = []
+    try:
+        with room() as place:
+            for name in options.only or SCENARIOS:
+                began = time.monotonic()
+                print(f"{name} ...", end=" ", flush=True)
+                sections.append(SCENARIOS[name](place, extent))
+                print(f"{time.monotonic() - began:.0f} s", flush=True)
+    except BenchError as error:
+        print(f"\nbench-full: {error}", file=sys.stderr)
+        return 2
+    targets = [target for section in sections for target in section.targets]
+    where.append(f"{extent.runs} runs of each; medians")
+    text = render("What msrpgw costs", where, targets, [section.table for section in sections])
+    figures: dict[str, Any] = {"machine": where}
+    for section in sections:
+        figures |= section.figures
+    options.output.mkdir(exist_ok=True)
+    base = options.output / options.name
+    base.with_suffix(".md").write_text(text)
+    base.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"{sum(each.met for each in targets)} of {len(targets)} targets met; see {base}.md")
+    try:
+        from benchmarks.plot import plot
+    except ImportError:
+        print("matplotlib is not installed: no plot", file=sys.stderr)
+    else:
+        plot(figures, base.with_suffix(".svg"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Sessions that come and go, and those that only stay.
+
+May import: subjects and what is below it, hot_path.
+"""
+
+import resource
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from benchmarks import processes
+from benchmarks.driving import BenchError, Outcome
+from benchmarks.hot_path import load_of
+from benchmarks.subjects import Room, Subject, running
+
+IDLE_SECONDS = 5.0
+FORGOTTEN = 45.0  #: seconds after which no transaction may be left
+#: descriptors that a process needs besides those of its sessions
+SPARE = 500
+WAYS = ("page2msrp", "msrp2page")
+
+
+class Idle(NamedTuple):
+    """Many sessions that nobody uses, and what they cost then."""
+
+    sessions: int
+    seconds: float  #: to set them all up
+    resident: float  #: bytes of memory a session, above the empty process
+    kernel: float  #: bytes of kernel memory a session, both ends of its connection
+    cpu: float  #: share of a core while nobody says anything
+    through: Outcome  #: one message through each
+    few: dict[str, Outcome]  #: each way, with a hundred sessions
+    many: dict[str, Outcome]  #: and with all
+
+
+def cycles(room: Room, runs: int, count: int) -> Iterator[tuple[str, Outcome]]:
+    """Sessions set up, used for one message and ended, twenty at a time."""
+    for _ in range(runs):
+        with running("gateway", room) as gateway:
+            for way in WAYS:
+                yield (
+                    way,
+                    gateway.driver.cycle(
+                        way=way, messages=count, warmup=max(1, count // 8), window=20
+                    ),
+                )
+
+
+def burst(room: Room, runs: int) -> Iterator[Outcome]:
+    """A hundred MESSAGEs at once, each time to a user with no session yet."""
+    for _ in range(runs):
+        with running("gateway", room) as gateway:
+            yield gateway.driver.flow(messages=2000, warmup=1, window=100, each=100)
+
+
+def affordable(sessions: int) -> int:
+    """So many, or what the limit of open files allows."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sessions if limit == resource.RLIM_INFINITY else min(sessions, limit - SPARE)
+
+
+def forget_transactions(subject: Subject) -> None:
+    """Wait for the end of what set the sessions up (RFC 6026 timer L, 32 s): it is no session."""
+    limit = time.monotonic() + FORGOTTEN
+    while subject.statistics()["sip:transactions"]:
+        if time.monotonic() > limit:
+            raise BenchError("the gateway's SIP transactions don't end")
+        time.sleep(0.5)
+
+
+def kernel_memory() -> int:
+    """Bytes now."""
+    return sum(processes.kernel_memory())
+
+
+def idle(room: Room, runs: int, sessions: int) -> Iterator[Idle]:
+    """That many sessions, a connection and a dialog each."""
+    sessions = affordable(sessions)
+    for _ in range(runs):
+        with running("gateway", room) as small, running("gateway", room) as large:
+            small.driver.open(100)
+            yield _idle(small, large, sessions)
+
+
+def _idle(small: Subject, large: Subject, sessions: int) -> Idle:
+    time.sleep(0.5)
+    empty, kernel = large.resident(), kernel_memory()
+    opened = large.driver.open(sessions)
+    forget_transactions(large)
+    resident = (large.resident() - empty) / sessions
+    kernel = kernel_memory() - kernel
+    cpu = large.cpu_seconds()
+    time.sleep(IDLE_SECONDS)
+    cpu = large.cpu_seconds() - cpu
+    through = large.driver.flow(messages=sessions, warmup=1)
+    few, many = {}, {}
+    for way in WAYS:
+        load = load_of(way, 0)._asdict()
+        few[way], many[way] = small.driver.flow(**load), large.driver.flow(**load)
+    return Idle(
+        *(sessions, opened["seconds"], resident, kernel / sessions, cpu / IDLE_SECONDS),
+        *(through, few, many),
+    )

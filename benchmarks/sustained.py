@@ -1,0 +1,107 @@
+"""How many messages a second go without loss, how long they take then, and what happens beyond.
+
+May import: subjects and what is below it, figures, hot_path.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from benchmarks.driving import BenchError, Outcome
+from benchmarks.figures import bisect, goodput, recovery
+from benchmarks.hot_path import load_of
+from benchmarks.subjects import Room, Subject, running
+
+SESSIONS = 2000
+WAYS = ("page2msrp", "msrp2page")
+LIMIT_MS = 100.0  #: p99 above which a rate is not sustained
+PRECISION = 0.05
+#: Searching begins between these shares of the rate at saturation.
+BELOW, ABOVE = 0.7, 1.2
+PROBE = 1.2  #: seconds of one try
+
+SHARES = (0.5, 0.8)  #: of the sustainable rate, at which latency is measured
+
+EXCESS = 2.0  #: times the sustainable rate
+STORM, CALM = 3.0, 4.0  #: seconds of it, and of half the sustainable rate after it
+SKIPPED = 0.5  #: seconds of the storm that fill the queues, and don't count
+
+
+class Sustained(NamedTuple):
+    """One way, once."""
+
+    floor: float  #: messages a second, highest without loss and with p99 below the limit
+    gateway: float
+    latencies: dict[float, tuple[Outcome, Outcome]]  #: floor's and gateway's at shares of the rate
+    storm: Outcome | None  #: of the gateway, beyond what it sustains; None: there is no such rate
+
+    @property
+    def goodput(self) -> float:
+        """Positive answers a second in the storm, to the sustainable rate."""
+        return goodput(self.storm, STORM, SKIPPED) / self.gateway if self.storm else 0.0
+
+    @property
+    def recovery(self) -> float:
+        """Seconds after the storm until all is well."""
+        return recovery(self.storm, STORM, LIMIT_MS) if self.storm else CALM
+
+
+def sustains(subject: Subject, way: str, rate: float) -> bool:
+    """Whether all of so many messages a second come out well and soon."""
+    load = load_of(way, int(rate), PROBE)
+    outcome = subject.driver.flow(**load._asdict(), drain=1)
+    good = not outcome.harmed and outcome.p99_ms < LIMIT_MS
+    if not good:
+        settle(subject, way)
+    return good
+
+
+def settle(subject: Subject, way: str) -> None:
+    """Wait until nothing is left of too much load.  Raises BenchError."""
+    for _ in range(20):
+        load = load_of(way, 400, 0.5)
+        outcome = subject.driver.flow(**load._asdict(), drain=2)
+        if not outcome.harmed and outcome.p99_ms < LIMIT_MS:
+            return
+    raise BenchError(f"{subject.name}, {way}: does not come back to normal")
+
+
+def highest(subject: Subject, way: str) -> float:
+    """The sustainable rate, found by bisection."""
+    saturated = subject.driver.flow(**load_of(way, 0)._asdict()).rate
+    return bisect(
+        lambda rate: sustains(subject, way, rate), BELOW * saturated, ABOVE * saturated, PRECISION
+    )
+
+
+def storm(subject: Subject, way: str, rate: float) -> Outcome:
+    """More than is sustainable, and then half of that."""
+    excess, rest = int(EXCESS * rate), int(rate / 2)
+    many = int(excess * STORM)
+    outcome = subject.driver.flow(
+        way=way,
+        rate=excess,
+        messages=many + int(rest * CALM),
+        after=many,
+        then=rest,
+        warmup=1,
+        drain=2,
+    )
+    settle(subject, way)
+    return outcome
+
+
+def sustained(room: Room, runs: int) -> Iterator[tuple[str, Sustained]]:
+    """Each way, so many times."""
+    for _ in range(runs):
+        with running("floor", room) as floor, running("gateway", room) as gateway:
+            for subject in (floor, gateway):
+                subject.driver.open(SESSIONS)
+            for way in WAYS:
+                most, rate = highest(floor, way), highest(gateway, way)
+                latencies = {}
+                for share in SHARES if rate else ():
+                    load = load_of(way, int(rate * share), 1.5)
+                    quiet = floor.driver.flow(**load._asdict(), drain=1)
+                    latencies[share] = (quiet, gateway.driver.flow(**load._asdict(), drain=1))
+                wild = storm(gateway, way, rate) if rate else None
+                yield way, Sustained(most, rate, latencies, wild)
