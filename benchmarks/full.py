@@ -132,14 +132,14 @@ def of_large(place: Room, extent: Extent) -> Section:
     setting = Setting("tcp", configuration=WHOLE)
     loads = [large, large._replace(way="msrp2page")]
     rows = hot_path(place, extent.runs, loads, setting)
-    slow = Load("page2msrp", messages=8000, warmup=2000, window=2000, slow=400)
+    slow = load_of("page2msrp", 2000, 2 * extent.seconds)._replace(slow=400)
     rows += hot_path(place, extent.runs, [slow])
     names = ("10 kB, chunks of 2 kB", "10 kB, chunks of 2 kB", "users take 0.4 s")
     cells = [[name, *row_cells(row)[:-1]] for name, row in zip(names, rows, strict=True)]
     note = (
         "Long texts go in chunks between gateway and MSRP user, in one piece between floor and MSRP"
-        " user. Where MSRP users are slow every MESSAGE is journaled and answered 202 after 0.3 s,"
-        " with 2,000 under way; the floor journals nothing."
+        " user. Where MSRP users are slow every MESSAGE is journaled and answered 202 after 0.3 s;"
+        " the floor waits for them and journals nothing."
     )
     return Section(Table("Long texts, slow users", note, ("", *ROW_COLUMNS[:-1]), cells), [])
 
@@ -220,7 +220,7 @@ def of_idle(place: Room, extent: Extent) -> Section:
 def of_sustained(place: Room, extent: Extent) -> Section:
     """Sustainable rates and what lies beyond."""
     found: dict[str, list[sustained.Sustained]] = {}
-    for way, each in sustained.sustained(place, extent.runs):
+    for way, each in sustained.sustained(place, extent.runs, extent.seconds):
         found.setdefault(way, []).append(each)
     rows, targets = [], []
     figures: dict[str, Any] = {}

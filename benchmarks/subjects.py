@@ -119,10 +119,11 @@ def make_certificate() -> bytes:
 class Subject:
     """A measured process with its driver.  Ends with the ``running_*`` that made it."""
 
-    def __init__(self, name: str, pid: int, ports: Ports, driver: Driver) -> None:
+    def __init__(self, name: str, pid: int, place: Place, driver: Driver) -> None:
         self.name = name
         self.pid = pid
-        self.ports = ports
+        self.ports = place.ports
+        self.state = place.state  #: directory
         self.driver = driver
 
     def cpu_seconds(self) -> float:
@@ -280,7 +281,7 @@ def running(
         if setting.transport == "tls" or setting.msrps:
             words += [str(place.certificate), *(["msrps"] if setting.msrps else [])]
         with driving(words, log) as driver:
-            yield Subject(name, process.pid, place.ports, driver)
+            yield Subject(name, process.pid, place, driver)
     finally:
         children = processes.family(process.pid)[1:]
         process.kill()  # its sessions need no farewell: their users are gone

@@ -17,8 +17,6 @@ LIMIT_MS = 100.0  #: p99 above which a rate is not sustained
 PRECISION = 0.05
 #: Searching begins between these shares of the rate at saturation.
 BELOW, ABOVE = 0.7, 1.2
-PROBE = 1.2  #: seconds of one try
-
 SHARES = (0.5, 0.8)  #: of the sustainable rate, at which latency is measured
 
 EXCESS = 2.0  #: times the sustainable rate
@@ -45,9 +43,9 @@ class Sustained(NamedTuple):
         return recovery(self.storm, STORM, LIMIT_MS) if self.storm else CALM
 
 
-def sustains(subject: Subject, way: str, rate: float) -> bool:
+def sustains(subject: Subject, way: str, rate: float, seconds: float) -> bool:
     """Whether all of so many messages a second come out well and soon."""
-    load = load_of(way, int(rate), PROBE)
+    load = load_of(way, int(rate), seconds)
     outcome = subject.driver.flow(**load._asdict(), drain=1)
     good = not outcome.harmed and outcome.p99_ms < LIMIT_MS
     if not good:
@@ -65,11 +63,12 @@ def settle(subject: Subject, way: str) -> None:
     raise BenchError(f"{subject.name}, {way}: does not come back to normal")
 
 
-def highest(subject: Subject, way: str) -> float:
-    """The sustainable rate, found by bisection."""
+def highest(subject: Subject, way: str, seconds: float) -> float:
+    """The sustainable rate, found by bisection with so many seconds of each try."""
     saturated = subject.driver.flow(**load_of(way, 0)._asdict()).rate
     return bisect(
-        lambda rate: sustains(subject, way, rate), BELOW * saturated, ABOVE * saturated, PRECISION
+        lambda rate: sustains(subject, way, rate, seconds),
+        *(BELOW * saturated, ABOVE * saturated, PRECISION),
     )
 
 
@@ -90,17 +89,17 @@ def storm(subject: Subject, way: str, rate: float) -> Outcome:
     return outcome
 
 
-def sustained(room: Room, runs: int) -> Iterator[tuple[str, Sustained]]:
-    """Each way, so many times."""
+def sustained(room: Room, runs: int, seconds: float) -> Iterator[tuple[str, Sustained]]:
+    """Each way, so many times; ``seconds``: of each try."""
     for _ in range(runs):
         with running("floor", room) as floor, running("gateway", room) as gateway:
             for subject in (floor, gateway):
                 subject.driver.open(SESSIONS)
             for way in WAYS:
-                most, rate = highest(floor, way), highest(gateway, way)
+                most, rate = (highest(each, way, seconds) for each in (floor, gateway))
                 latencies = {}
                 for share in SHARES if rate else ():
-                    load = load_of(way, int(rate * share), 1.5)
+                    load = load_of(way, int(rate * share), seconds)
                     quiet = floor.driver.flow(**load._asdict(), drain=1)
                     latencies[share] = (quiet, gateway.driver.flow(**load._asdict(), drain=1))
                 wild = storm(gateway, way, rate) if rate else None

@@ -52,6 +52,7 @@ void hang_up(struct conn *conn);
 void put(struct conn *conn, const char *data, long size);
 __attribute__((format(printf, 2, 3))) void say(struct conn *conn, const char *format, ...);
 void say_late(struct conn *conn, const char *data, long size, double delay);
+int late_pending(void);
 /* Write what is to be written, wait for something to read, not longer than until `limit`, read. */
 void turn(double limit);
 char *next_command(void); /* a line from standard input, or 0 */

@@ -315,6 +315,7 @@ void run_load(const char *arguments, int is_cycle) {
             fail("stalled: of %ld messages %ld answered, %ld complete", count, answers, complete);
         if (tolerant && sent == count && now() > messages[count - 1].due + drain) break;
     }
+    while (late_pending()) turn(now() + 0.1); /* the gateway has them in custody until then */
     tell();
     if (each && !cycle) end_fresh();
     free(messages), free(again_at);

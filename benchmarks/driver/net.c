@@ -121,6 +121,8 @@ void say_late(struct conn *conn, const char *data, long size, double delay) {
     *late_last = it, late_last = &it->next;
 }
 
+int late_pending(void) { return late_first != 0; }
+
 static void say_what_is_due(void) {
     for (struct late *it; (it = late_first) && it->due < now(); free(it)) {
         if (it->conn) put(it->conn, it->data, it->size);

@@ -92,7 +92,7 @@ static void request(struct conn *conn, char *text, char *body, long size) {
             "Content-Length: %d\r\n\r\n%s", head, i, options.own_port, transport(), length, media);
         return;
     }
-    if (!strncmp(text, "BYE ", 4)) fail("the peer ended session %d", i);
+    if (!strncmp(text, "BYE ", 4)) fail("the peer ended session %d:\n%s", i, text);
     say(conn, "SIP/2.0 200 OK\r\n%sContent-Length: 0\r\n\r\n", head);
     if (!strncmp(text, "MESSAGE ", 8) && isxdigit(*body))
         text_received(options.peer == KAMAILIO ? PAGE2MSRP : MSRP2PAGE, options.peer == GATEWAY ? i : -1, strtol(body, 0, 16), size);

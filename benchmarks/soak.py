@@ -1,0 +1,230 @@
+"""A long conversation of many: does anything grow, is anything left when it is over?
+
+    python -m benchmarks.soak [--minutes 60] [--compressed] [--output benchmarks/results]
+
+Rounds of all that the gateway does: sessions opened from either side, messages both ways, sessions
+for one message, bursts into new ones, MSRP users so slow that the journal has to help, the end of
+all sessions.  Memory is looked at after each round, everything else when the load has stopped:
+sessions, transactions, timers, objects, descriptors, rows of the journal must be what they were
+before.  ``--compressed`` does that with SIP's timers a tenth as long, in less than half a minute.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+# As a script, too: the checkout that it is in is measured.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.driving import HERE, BenchError
+from benchmarks.machine import machine
+from benchmarks.subjects import Room, Setting, Subject, room, running
+from benchmarks.tables import Table, Target, at_most, render
+
+#: what must be nothing when nobody says anything
+NOTHING = (
+    *("sip:transactions", "msrp:sessions", "msrp:connections", "msrpgw:sessions"),
+    *("msrpgw:waiting", "msrpgw:journal_entries", "msrpgw:journal_bytes", "dns:pending"),
+)
+#: growth of memory that is no leak: what the allocator did not give back
+SLACK_SHARE, SLACK_BYTES = 0.03, 3_000_000
+#: objects of one type that may be more than before: caches fill up
+SLACK_OBJECTS = 20
+
+WATCHED = HERE / "watched.py"
+
+
+class Extent(NamedTuple):
+    """How long, and how much in a round."""
+
+    minutes: float
+    sessions: int
+    messages: int  #: of each kind of traffic
+    rounds: int  #: at least so many; the first two warm up
+    settling: float  #: seconds after which nothing may be left
+    configuration: str
+
+
+HOUR = Extent(60, 500, 20000, 5, 60.0, "")
+#: 64 T1 are 3.2 s in place of 32
+COMPRESSED = Extent(0, 100, 1000, 6, 15.0, "[sip]\nt1 = 0.05\nt2 = 0.4\nt4 = 0.5\n")
+
+
+class State(NamedTuple):
+    """What the gateway holds when nobody says anything."""
+
+    resident: int
+    descriptors: int
+    rows: int  #: of the journal, all tables
+    objects: dict[str, int]
+
+
+def play(subject: Subject, extent: Extent) -> int:
+    """A round; how many messages went through.  Raises BenchError when one did not."""
+    driver, count = subject.driver, extent.messages
+    driver.open(extent.sessions // 2, "page2msrp")
+    driver.open(extent.sessions, "msrp2page")
+    driver.flow(way="both", messages=count, warmup=1)
+    driver.flow(way="both", messages=count, warmup=1, rate=2000)
+    slow = max(2, count // 5)
+    driver.flow(way="page2msrp", messages=slow, warmup=1, window=100, slow=400)
+    driver.close()
+    for way in ("page2msrp", "msrp2page"):
+        driver.cycle(way=way, messages=max(2, count // 10), warmup=1, window=20)
+    driver.flow(way="page2msrp", messages=200, warmup=1, window=50, each=50)
+    return 2 * count + slow + 2 * max(2, count // 10) + 200
+
+
+def settle(subject: Subject, limit: float) -> dict[str, int]:
+    """Wait until nothing is left; what is left after so many seconds all the same."""
+    until = time.monotonic() + limit
+    while True:
+        told = subject.statistics()
+        left = {name: told[name] for name in NOTHING if told.get(name)}
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.2)
+
+
+def rows_of(state: Path) -> int:
+    """Rows of all tables of the journal, bookkeeping apart."""
+    total = 0
+    for file in state.glob("*.db"):
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for (name,) in names.fetchall():
+                if name not in ("meta", "sqlite_sequence"):
+                    total += database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+    return total
+
+
+def look(subject: Subject, file: Path) -> State:
+    """What it holds now.  Raises BenchError when it does not say."""
+    file.unlink(missing_ok=True)
+    os.kill(subject.pid, signal.SIGUSR2)
+    until = time.monotonic() + 10.0
+    while not file.exists():
+        if time.monotonic() > until:
+            raise BenchError("the gateway does not tell what it holds")
+        time.sleep(0.05)
+    objects = json.loads(file.read_text())
+    # The connection that asked for statistics is over, but perhaps not yet closed.
+    time.sleep(0.2)
+    return State(subject.resident(), subject.descriptors(), rows_of(subject.state), objects)
+
+
+def more_objects(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """By how many each type has grown, where that is more than caches may take."""
+    return {
+        name: count - before.get(name, 0)
+        for name, count in after.items()
+        if name != "objects" and count - before.get(name, 0) > SLACK_OBJECTS
+    }
+
+
+def growth(resident: list[int]) -> float:
+    """Bytes from the first to the last third of the rounds, medians of each."""
+    third = max(1, len(resident) // 3)
+    return statistics.median(resident[-third:]) - statistics.median(resident[:third])
+
+
+def judge(before: State, after: State, resident: list[int], left: dict[str, int]) -> list[Target]:
+    """What must hold."""
+    allowed = max(SLACK_BYTES, SLACK_SHARE * resident[0]) / 1e6
+    more = more_objects(before.objects, after.objects)
+    found = ", ".join(f"{name} {count}" for name, count in left.items())
+    grown = ", ".join(f"{name} {count}" for name, count in sorted(more.items()))
+    return [
+        at_most("memory growth over the rounds", growth(resident) / 1e6, round(allowed, 1), " MB"),
+        Target("sessions, transactions, messages left", "none", found or "none", not left),
+        Target("more objects of a type, more timers", "none", grown or "none", not more),
+        at_most("descriptors more than before", max(0, after.descriptors - before.descriptors), 0),
+        at_most("rows in the journal", after.rows, 0),
+    ]
+
+
+def rounds(subject: Subject, extent: Extent, say: Callable[[str], None]) -> Iterator[int]:
+    """Play until the time is over; the memory after each round but the first two."""
+    began = time.monotonic()
+    number, messages = 0, 0
+    while number < extent.rounds or time.monotonic() < began + 60 * extent.minutes:
+        messages += play(subject, extent)
+        number += 1
+        resident = subject.resident()
+        say(
+            f"round {number}: {messages} messages in {time.monotonic() - began:.0f} s,"
+            f" {resident / 1e6:.1f} MB"
+        )
+        if number > 2:
+            yield resident
+
+
+def soak(place: Room, extent: Extent, say: Callable[[str], None]) -> tuple[list[Target], Table]:
+    """All of it.  Raises BenchError when a message was lost."""
+    file = place.directory / "holdings.json"
+
+    def watched(command: list[str]) -> list[str]:
+        return [command[0], str(WATCHED), str(file), *command[1:]]
+
+    setting = Setting(configuration=extent.configuration)
+    with running("gateway", place, setting, wrap=watched) as gateway:
+        # What is made once is made before the first look.
+        small = extent._replace(sessions=20, messages=100)
+        play(gateway, small)
+        settle(gateway, extent.settling)
+        before = look(gateway, file)
+        resident = list(rounds(gateway, extent, say))
+        left = settle(gateway, extent.settling)
+        after = look(gateway, file)
+    rows = [
+        ("resident, MB", f"{before.resident / 1e6:.1f}", f"{after.resident / 1e6:.1f}"),
+        ("descriptors", str(before.descriptors), str(after.descriptors)),
+        ("rows in the journal", str(before.rows), str(after.rows)),
+        *(
+            (name, str(before.objects.get(name, 0)), str(after.objects.get(name, 0)))
+            for name in ("timers", "objects")
+        ),
+    ]
+    table = Table(
+        "Before and after",
+        f"{len(resident) + 2} rounds; memory after each but the first two, MB: "
+        + " ".join(f"{each / 1e6:.1f}" for each in resident),
+        *(("", "before", "after"), rows),
+    )
+    return judge(before, after, resident, left), table
+
+
+def main() -> int:
+    """Soak; exits with 1 when something grew or was left."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=HOUR.minutes, help="default: %(default)s")
+    parser.add_argument("--compressed", action="store_true", help="half a minute, for tests")
+    parser.add_argument("--output", type=Path, help="directory for soak.md; default: only print")
+    options = parser.parse_args()
+    extent = COMPRESSED if options.compressed else HOUR._replace(minutes=options.minutes)
+    where = machine()
+    try:
+        with room() as place:
+            targets, table = soak(place, extent, lambda line: print(line, flush=True))
+    except BenchError as error:
+        print(f"soak: {error}", file=sys.stderr)
+        return 2
+    text = render("Soak", where, targets, [table])
+    print(text)
+    if options.output:
+        options.output.mkdir(exist_ok=True)
+        (options.output / "soak.md").write_text(text)
+    return 0 if all(each.met for each in targets) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
