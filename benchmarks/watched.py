@@ -16,17 +16,29 @@ from types import FrameType
 
 from msrpgw.timers import DelayLine, Timers
 
+#: seconds: what is put off for longer is a memory, which has a bound of its own
+MEMORY = 100.0
+
+
+def pending(each: object) -> int:
+    """Calls to come, where that is what an object is for."""
+    if type(each) is Timers or (type(each) is DelayLine and each.delay < MEMORY):
+        return len(each)
+    return 0
+
 
 def holdings() -> dict[str, int]:
-    """How many objects of msrpgw's there are by type, calls to come, and everything in all."""
+    """How many objects of msrpgw's there are by type, timers, and everything in all."""
     gc.collect()
+    gc.unfreeze()  # what the gateway told the collector not to look at counts, too
     objects = gc.get_objects()
+    gc.freeze()
     found = collections.Counter(
         f"{kind.__module__}.{kind.__qualname__}"
         for kind in map(type, objects)
-        if kind.__module__.startswith("msrpgw.")
+        if str(kind.__module__).startswith("msrpgw.")
     )
-    found["timers"] = sum(len(each) for each in objects if type(each) in (Timers, DelayLine))
+    found["timers"] = sum(map(pending, objects))
     found["objects"] = len(objects)
     return dict(found)
 
@@ -35,13 +47,19 @@ def main() -> None:
     """Run the program."""
     _, file, program, *arguments = sys.argv
 
-    def tell(signum: int, frame: FrameType | None) -> None:
+    def tell() -> None:
         part = f"{file}.part"
         with open(part, "w") as output:
             json.dump(holdings(), output)
         os.replace(part, file)
 
-    signal.signal(signal.SIGUSR2, tell)
+    def asked(signum: int, frame: FrameType | None) -> None:
+        # Imported late: the program decides which reactor there is.
+        from twisted.internet import reactor
+
+        reactor.callFromThread(tell)  # type: ignore[attr-defined]
+
+    signal.signal(signal.SIGUSR2, asked)
     sys.argv = [program, *arguments]
     runpy.run_path(program, run_name="__main__")
 
