@@ -5,9 +5,11 @@ export PYTHON VENV
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
+DRAWING := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format fuzz fuzz-live flood bench bench-journal profile docs lock news clean
+.PHONY: help run demo test lint format fuzz fuzz-live flood bench bench-full bench-journal \
+	profile soak docs lock news clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -48,8 +50,11 @@ fuzz-live: $(RUNTIME) ## attack a running gateway while an honest conversation g
 flood: $(RUNTIME) ## flood a running gateway with slow connections, calls and messages
 	@$(BIN)/python -m fuzz.flood
 
-bench: $(RUNTIME) ## measure messages a second and CPU per message against the bare floor
+bench: $(RUNTIME) ## measure CPU per message against the bare floor, in two minutes
 	@$(BIN)/python -m benchmarks.bench
+
+bench-full: $(DRAWING) ## measure everything, in twenty minutes, into benchmarks/results/
+	@$(BIN)/python -m benchmarks.full
 
 bench-journal: $(RUNTIME) ## measure what the journal costs
 	@$(BIN)/python -m benchmarks.journal
@@ -57,10 +62,14 @@ bench-journal: $(RUNTIME) ## measure what the journal costs
 profile: $(RUNTIME) ## write where a message's time goes to benchmarks/results/
 	@$(BIN)/python -m benchmarks.profiling
 
+MINUTES ?= 60
+soak: $(RUNTIME) ## load a gateway for an hour, or MINUTES=..., and see what is left
+	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+
 docs: $(DEVELOPMENT) ## check that docs/ and the code agree
 	@$(BIN)/trial tests.test_docs
 
-lock: $(DEVELOPMENT) ## resolve the dependencies anew into the two lock files
+lock: $(DEVELOPMENT) ## resolve the dependencies anew into the lock files
 	tools/lock
 
 news: $(DEVELOPMENT) ## show what the fragments in newsfragments/ add to the changelog
@@ -76,4 +85,8 @@ $(RUNTIME): requirements.lock setup.cfg pyproject.toml tools/install
 
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.lock
 	@tools/install requirements-dev.lock
+	@touch $@
+
+$(DRAWING): $(RUNTIME) requirements-bench.lock
+	@tools/install requirements-bench.lock
 	@touch $@

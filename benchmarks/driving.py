@@ -97,6 +97,7 @@ class Driver:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.pid = self._process.pid
 
     def ask(self, command: str, **arguments: int | str) -> str:
         """Give a command; the answer's line.  Raises BenchError with what went wrong."""

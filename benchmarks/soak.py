@@ -59,7 +59,7 @@ class Extent(NamedTuple):
 HOUR = Extent(60, 500, 20000, 5, 60.0, "")
 #: 64 T1 are 3.2 s in place of 32; and tests run on machines that are busy
 QUICK = "[sip]\nt1 = 0.05\nt2 = 0.4\nt4 = 0.5\n[limits]\noverload_delay = 5.0\n"
-COMPRESSED = Extent(0, 100, 700, 4, 15.0, QUICK)
+COMPRESSED = Extent(0, 100, 700, 3, 15.0, QUICK)
 
 
 class State(NamedTuple):

@@ -32,7 +32,7 @@ class Target(NamedTuple):
 
 def at_most(what: str, found: float, limit: float, unit: str = "") -> Target:
     """A figure that should be small."""
-    return Target(what, f"at most {limit:g}{unit}", f"{found:.3g}{unit}", found <= limit)
+    return Target(what, f"at most {limit:g}{unit}", f"{found:.4g}{unit}", found <= limit)
 
 
 def at_least(what: str, found: float, limit: float, unit: str = "") -> Target:

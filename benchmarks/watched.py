@@ -30,9 +30,11 @@ def pending(each: object) -> int:
 def holdings() -> dict[str, int]:
     """How many objects of msrpgw's there are by type, timers, and everything in all."""
     gc.collect()
+    frozen = gc.get_freeze_count()
     gc.unfreeze()  # what the gateway told the collector not to look at counts, too
     objects = gc.get_objects()
-    gc.freeze()
+    if frozen:
+        gc.freeze()
     found = collections.Counter(
         f"{kind.__module__}.{kind.__qualname__}"
         for kind in map(type, objects)
