@@ -12,6 +12,7 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 
+SLICE = 0.25  #: seconds; the driver's
 LOADS = ("saturation", "500/s", "1000/s", "5000/s")
 TITLES = {"page2msrp": "MESSAGE to SEND", "msrp2page": "SEND to MESSAGE"}
 
@@ -29,11 +30,13 @@ def _cost(axes: Any, way: str, cost: dict[str, list[float]]) -> None:
 
 def _storm(axes: Any, way: str, sustained: dict[str, Any]) -> None:
     slices = sustained["storm"]
-    seconds = [number * 0.25 for number in range(len(slices))]
-    axes.step(seconds, [each[0] * 4 for each in slices], color="0.7", label="due")
-    axes.step(seconds, [each[3] * 4 for each in slices], color="tab:blue", label="delivered")
+    seconds = [number * SLICE for number in range(len(slices))]
+    for number, (name, color) in ((0, ("due", "0.7")), (3, ("delivered", "tab:blue"))):
+        rates = [each[number] / SLICE for each in slices]
+        axes.step(seconds, rates, where="post", color=color, label=name)
     axes.axhline(sustained["gateway"], color="tab:green", linestyle=":", label="highest rate")
-    axes.set_title(f"{TITLES[way]}: twice the highest rate, then half of it")
+    axes.set_title(f"{TITLES[way]}: twice the highest rate, then half")
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("s")
     axes.set_ylabel("messages a second")
     axes.legend()

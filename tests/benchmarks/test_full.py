@@ -1,0 +1,167 @@
+"""What is made of the measurements of all scenarios."""
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks import full, lifecycle
+from benchmarks.full import Extent, Section
+from benchmarks.hot_path import Load, Row
+from benchmarks.lifecycle import Idle
+from benchmarks.subjects import DEFAULTS, Room, Setting
+from benchmarks.sustained import Sustained
+from tests.benchmarks.support import OUTCOME, outcome
+
+PLACE = cast(Room, None)
+EXTENT = Extent(2, 1.0, 100, 1000)
+
+
+class SectionTests(SynchronousTestCase):
+    """Tables and targets."""
+
+    def verdicts(self, section: Section) -> dict[str, bool]:
+        """Of each target."""
+        for row in section.table.rows:
+            self.assertEqual(len(row), len(section.table.columns), row)
+        return {each.what: each.met for each in section.targets}
+
+    def fake_hot_path(self, gateway: float = 150.0) -> list[tuple[Load, Setting, int]]:
+        """What would be measured."""
+        asked: list[tuple[Load, Setting, int]] = []
+
+        def hot_path(
+            place: Room,
+            runs: int,
+            loads: Sequence[Load],
+            setting: Setting = DEFAULTS,
+            sessions: int = 50,
+            with_kamailio: bool = False,
+        ) -> list[Row]:
+            asked.extend((load, setting, sessions) for load in loads)
+            floor, found = [OUTCOME] * runs, [outcome(cpu_us=gateway)] * runs
+            return [Row(setting, sessions, load, floor, found) for load in loads]
+
+        self.patch(full, "hot_path", hot_path)
+        return asked
+
+    def test_hot_path(self) -> None:
+        asked = self.fake_hot_path()
+        section = full.of_hot_path(PLACE, EXTENT)
+        verdicts = self.verdicts(section)
+        self.assertEqual(len(verdicts), 16)
+        self.assertEqual(set(verdicts.values()), {True})
+        self.assertIn("CPU to the floor's: msrp->page, tcp, 5000/s", verdicts)
+        self.assertEqual({setting.transport for _, setting, _ in asked}, {"udp", "tcp"})
+        self.assertEqual(section.figures["cost"]["udp page2msrp saturation"], [100.0, 150.0])
+        self.assertIn("10 µs a message: it could do 100000 a second", section.table.note)
+        self.fake_hot_path(201.0)
+        self.assertEqual(set(self.verdicts(full.of_hot_path(PLACE, EXTENT)).values()), {False})
+
+    def test_variations(self) -> None:
+        asked = self.fake_hot_path()
+        section = full.of_variations(PLACE, EXTENT)
+        self.assertEqual(self.verdicts(section), {})
+        self.assertEqual({sessions for _, _, sessions in asked}, {1, 50, 100, 2000})
+        self.assertTrue(any(load.way == "both" for load, _, _ in asked))
+        self.assertTrue(any(setting.msrps for _, setting, _ in asked))
+
+    def test_large(self) -> None:
+        asked = self.fake_hot_path()
+        section = full.of_large(PLACE, EXTENT)
+        self.assertEqual(self.verdicts(section), {})
+        self.assertEqual([load.chunk for load, _, _ in asked], [2048, 2048, 100])
+        self.assertEqual(asked[-1][0].slow, 400)
+
+    def test_cycles(self) -> None:
+        runs = [("page2msrp", outcome(rate=1400.0)), ("msrp2page", outcome(rate=1600.0))]
+        self.patch(lifecycle, "cycles", lambda *arguments: iter(runs))
+        self.patch(lifecycle, "burst", lambda *arguments: iter([outcome(unanswered=3)]))
+        section = full.of_cycles(PLACE, EXTENT)
+        name = "sessions a second, set up, used once and ended, "
+        self.assertEqual(
+            self.verdicts(section), {f"{name}page->msrp": False, f"{name}msrp->page": True}
+        )
+        self.assertEqual([row[-1] for row in section.table.rows], ["0", "0", "3"])
+
+    def test_idle(self) -> None:
+        few = {"page2msrp": OUTCOME, "msrp2page": OUTCOME}
+        many = {"page2msrp": outcome(cpu_us=114.0), "msrp2page": outcome(cpu_us=116.0)}
+        run = Idle(10000, 9.0, 11000.0, 5000.0, 0.021, OUTCOME, few, many)
+        self.patch(lifecycle, "idle", lambda *arguments: iter([run]))
+        self.assertEqual(
+            self.verdicts(full.of_idle(PLACE, EXTENT)),
+            {
+                "memory of one of 10,000 idle sessions": True,
+                "CPU of 10,000 idle sessions": False,
+                "cost at 10,000 sessions to 100, page->msrp": True,
+                "cost at 10,000 sessions to 100, msrp->page": False,
+            },
+        )
+
+    def sustained(self, *runs: tuple[str, Sustained]) -> dict[str, bool]:
+        self.patch(full.sustained, "sustained", lambda *arguments: iter(runs))
+        return self.verdicts(full.of_sustained(PLACE, EXTENT))
+
+    def test_sustained(self) -> None:
+        latencies = {
+            0.5: (OUTCOME, outcome(p99_ms=4.9)),
+            0.8: (OUTCOME, outcome(p99_ms=20.1)),
+        }
+        run = Sustained(10000.0, 4600.0, latencies, outcome(slice=0.25, slices=()))
+        self.patch(Sustained, "goodput", 0.91)
+        self.patch(Sustained, "recovery", 2.25)
+        self.assertEqual(
+            self.sustained(("page2msrp", run)),
+            {
+                "highest rate to the floor's, page->msrp": True,
+                "p99 at 50% of the highest rate, page->msrp": True,
+                "p99 at 80% of the highest rate, page->msrp": False,
+                "goodput beyond the highest rate, page->msrp": True,
+                "back to normal, page->msrp": False,
+            },
+        )
+
+    def test_nothing_is_sustained(self) -> None:
+        found = self.sustained(("page2msrp", Sustained(10000.0, 0.0, {}, None)))
+        self.assertEqual(set(found.values()), {False})
+
+
+class MainTests(SynchronousTestCase):
+    """The files."""
+
+    def test_written(self) -> None:
+        table = full.Table("Hot path", "As it is.", ("way",), [("there",)])
+        target = full.Target("cost", "at most 2", "3", False)
+        extents: list[Extent] = []
+
+        def scenario(place: Any, extent: Extent) -> Section:
+            extents.append(extent)
+            return Section(table, [target], {"something": 1})
+
+        self.patch(full, "SCENARIOS", {"hot-path": scenario})
+        self.patch(full, "room", contextlib.nullcontext)
+        output = Path(self.mktemp())
+        options = ["full", "--quick", "--output", str(output), "--name", "small"]
+        self.patch(sys, "argv", options)
+        # Without a library that draws.
+        self.patch(sys, "modules", {**sys.modules, "benchmarks.plot": None})
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            self.assertEqual(full.main(), 0)
+        self.assertIn("0 of 1 targets met", said.getvalue())
+        text = (output / "small.md").read_text()
+        for part in ("1 runs of each", "**MISSED**", "## Hot path"):
+            self.assertIn(part, text)
+        self.assertEqual(json.loads((output / "small.json").read_text())["something"], 1)
+        self.assertEqual(extents[0].runs, 1)
+
+    def test_files_are_few_enough(self) -> None:
+        self.patch(lifecycle.resource, "getrlimit", lambda which: (1024, 4096))
+        self.assertEqual(lifecycle.affordable(10000), 3596)
+        self.assertEqual(lifecycle.affordable(1000), 1000)

@@ -1,0 +1,83 @@
+"""Finding the highest rate, with a subject that is only made up."""
+
+from typing import Any, cast
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.driving import BenchError, Outcome, Slice
+from benchmarks.subjects import Subject
+from benchmarks.sustained import LIMIT_MS, Sustained, highest, settle, storm, sustains
+from tests.benchmarks.support import outcome
+
+
+class FakeDriver:
+    """Sustains so much, and needs some time to come back to itself after more."""
+
+    def __init__(self, capacity: float, **harm: float) -> None:
+        self.capacity = capacity
+        self.harm = harm or {"p99_ms": 2 * LIMIT_MS}
+        self.dizzy = 0  #: loads that go wrong though they are small
+        self.flows: list[dict[str, Any]] = []
+
+    def flow(self, **arguments: Any) -> Outcome:
+        self.flows.append(arguments)
+        rate = arguments["rate"]
+        if rate > self.capacity:
+            self.dizzy = 2
+            return outcome(**self.harm)
+        if self.dizzy:
+            self.dizzy -= 1
+            return outcome(**self.harm)
+        return outcome(rate=float(rate or 1000))
+
+
+class HighestTests(SynchronousTestCase):
+    """Tries of rates."""
+
+    def subject(self, driver: FakeDriver) -> Subject:
+        made = Subject.__new__(Subject)
+        made.name = "fake"
+        made.driver = cast(Any, driver)
+        return made
+
+    def test_found(self) -> None:
+        driver = FakeDriver(1040.0)
+        found = highest(self.subject(driver), "page2msrp", 1.0)
+        self.assertLessEqual(found, 1040)
+        self.assertGreater(found * 1.05, 1039)
+        # What is lost or late in a try is no reason to give up.
+        self.assertTrue(all(each.get("drain") for each in driver.flows if each["rate"]))
+        # The failed tries did not spoil those after them.
+        self.assertFalse(driver.dizzy)
+
+    def test_every_harm_counts(self) -> None:
+        for harm in ("refused", "unanswered", "lost", "contradicted"):
+            subject = self.subject(FakeDriver(1000.0, **{harm: 1}))
+            self.assertTrue(sustains(subject, "msrp2page", 999.0, 1.0))
+            self.assertFalse(sustains(subject, "msrp2page", 1001.0, 1.0), harm)
+
+    def test_never_normal_again(self) -> None:
+        with self.assertRaisesRegex(BenchError, "fake, page2msrp: does not come back to normal"):
+            settle(self.subject(FakeDriver(0.0)), "page2msrp")
+
+    def test_storm(self) -> None:
+        driver = FakeDriver(10000.0)
+        storm(self.subject(driver), "page2msrp", 1000.0)
+        first = driver.flows[0]
+        self.assertEqual((first["rate"], first["after"], first["then"]), (2000, 6000, 500))
+        self.assertEqual(first["messages"], 6000 + 2000)
+
+
+class SustainedTests(SynchronousTestCase):
+    """What a storm says."""
+
+    def test_goodput_and_recovery(self) -> None:
+        slices = [Slice(500, 900.0, 0, 100)] * 2 + [Slice(500, 900.0, 250, 200)] * 10
+        slices += [Slice(125, 500.0, 0, 300)] * 3 + [Slice(125, 2.0, 0, 125)] * 13
+        run = Sustained(4000.0, 1000.0, {}, outcome(slice=0.25, slices=tuple(slices)))
+        self.assertEqual(run.goodput, 0.8)
+        self.assertEqual(run.recovery, 0.75)
+
+    def test_no_rate_is_sustained(self) -> None:
+        run = Sustained(4000.0, 0.0, {}, None)
+        self.assertEqual((run.goodput, run.recovery), (0.0, 4.0))
