@@ -53,6 +53,7 @@ void put(struct conn *conn, const char *data, long size);
 __attribute__((format(printf, 2, 3))) void say(struct conn *conn, const char *format, ...);
 void say_late(struct conn *conn, const char *data, long size, double delay);
 int late_pending(void);
+void linger(double seconds); /* serve what comes, for so long */
 /* Write what is to be written, wait for something to read, not longer than until `limit`, read. */
 void turn(double limit);
 char *next_command(void); /* a line from standard input, or 0 */
@@ -89,6 +90,10 @@ void sip_received(struct conn *conn);
 void invite(int i);
 void send_message(const char *id, int i, const char *body, long size);
 void send_bye(int i);
+
+/* Seconds from the last message to the BYE: it may overtake our MSRP 200 when it comes at once, and then
+ * the gateway rightly delivers again. */
+#define LINGER 0.05
 const char *line(const char *head, const char *name, int *size); /* a header field's value */
 
 /* msrp.c */

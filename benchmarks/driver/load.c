@@ -2,11 +2,11 @@
  *
  * Closed loop: so many at a time.  Open loop: so many a second whatever the answers do, and what is
  * measured begins when a message was due, not when there was time to send it: a peer that stops for
- * a while pays for all that should have been sent meanwhile. */
+ * a while pays for all that should have been sent meanwhile.  A session's answer is that to its message. */
 #include "drive.h"
 
 enum { RECEIVED = 1, ANSWERED = 2, REFUSED = 4, AGAIN = 8 };
-enum { STALL = 10, TOGETHER = 64, TRIES = 4, MOST_TEXT = 60000, SLICES = 2000 };
+enum { STALL = 10, TOGETHER = 64, TRIES = 4, UNENDED = 20, MOST_TEXT = 60000, SLICES = 2000 };
 
 #define SLICE 0.25 /* seconds in which messages are due that are shown together */
 
@@ -25,12 +25,15 @@ static struct {
 } again[TRIES];
 static double *again_at;
 
+/* Sessions used once, in the order of their BYEs. */
+static int *leaving, left_first, left_last;
+
 static struct message *messages;
 static enum way way;
 static int cycle, each, sessions, tolerant, fresh = FRESH, base;
 static long first, count, warmup, window, rate, then_rate, after, size, chunk;
 static long sent, answers, complete, refused, later, repeated;
-static double begin, measured_from, cpu_then, own_then, last_answer;
+static double begin, measured_from, cpu_then, own_then, cpu_end, own_end, last_answer;
 static char filling[MOST_TEXT];
 
 long number_of(const char *arguments, const char *name, long otherwise) {
@@ -132,17 +135,28 @@ const char *first_send(int i) {
 
 /* What became of it */
 
-static void completed(long k) {
-    if (cycle && !(messages[k].state & REFUSED)) {
-        send_bye(session_of(k));
-        return;
-    }
-    complete++;
-}
 
 static void over(long k) {
     messages[k].ended = last_answer = now();
     if (++answers == warmup) cpu_then = cpu_used(), own_then = cpu_of_driver(), measured_from = now();
+}
+
+static void completed(long k) {
+    if (cycle && !(messages[k].state & REFUSED)) {
+        over(k);
+        leaving[left_last++] = k;
+    } else
+        complete++;
+}
+
+/* Returns when the next one is due. */
+static double send_byes(void) {
+    for (; left_first < left_last; left_first++) {
+        long k = leaving[left_first];
+        if (messages[k].ended + LINGER > now()) return messages[k].ended + LINGER;
+        send_bye(session_of(k));
+    }
+    return now() + 0.1;
 }
 
 void answered(long number, int status) {
@@ -173,7 +187,7 @@ void cycle_up(int i) {
 void cycle_ended(int i) {
     long k = i - base;
     if (!cycle || k < 0 || k >= sent) return;
-    over(k);
+    last_answer = now();
     complete++;
 }
 
@@ -235,7 +249,7 @@ static void tell_slices(float *room) {
 
 static void tell(void) {
     long lost = 0, unanswered = 0, contradicted = 0, counted = answers - warmup;
-    double seconds = last_answer - measured_from, used = cpu_used() - cpu_then, own = cpu_of_driver() - own_then;
+    double seconds = last_answer - measured_from, own = own_end - own_then, used = cpu_end - cpu_then;
     float *room = malloc(sent * sizeof *room);
     for (long k = 0; k < sent; k++) {
         int state = messages[k].state;
@@ -278,6 +292,7 @@ static void read_arguments(const char *arguments) {
 }
 
 static void end_fresh(void) {
+    linger(LINGER);
     for (int i = base; i < fresh; i++) {
         send_bye(i);
         /* A few at a time. */
@@ -286,7 +301,10 @@ static void end_fresh(void) {
             if (now() > limit) fail("session %d did not end", i);
         }
     }
-    for (double limit = now() + STALL; session[fresh - 1].ended < 2 && now() < limit;) turn(now() + 0.1);
+    for (double limit = now() + STALL; session[fresh - 1].ended < 2;) {
+        turn(now() + 0.1);
+        if (now() > limit) fail("session %d did not end", fresh - 1);
+    }
 }
 
 void run_load(const char *arguments, int is_cycle) {
@@ -295,6 +313,8 @@ void run_load(const char *arguments, int is_cycle) {
     read_arguments(arguments);
     messages = calloc(count, sizeof *messages);
     again_at = calloc(count, sizeof *again_at);
+    leaving = calloc(count, sizeof *leaving);
+    left_first = left_last = 0;
     for (int tries = 0; tries < TRIES; tries++) again[tries].first = -1;
     memset(filling, 'x', sizeof filling);
     sent = answers = complete = refused = later = repeated = 0;
@@ -306,7 +326,9 @@ void run_load(const char *arguments, int is_cycle) {
         if (rate)
             for (int burst = 0; sent < count && burst < TOGETHER && due_of(sent) <= now(); burst++) send_next();
         else
-            while (sent < count && sent - answers < window) send_next();
+            while (sent < count && sent - answers < window && sent - complete < UNENDED * window) send_next();
+        double bye = send_byes();
+        if (bye < limit) limit = bye;
         if (rate && sent < count && due_of(sent) < limit) limit = due_of(sent);
         turn(limit);
         if (complete != then)
@@ -316,8 +338,9 @@ void run_load(const char *arguments, int is_cycle) {
         if (tolerant && sent == count && now() > messages[count - 1].due + drain) break;
     }
     while (late_pending()) turn(now() + 0.1); /* the gateway has them in custody until then */
-    tell();
+    cpu_end = cpu_used(), own_end = cpu_of_driver();
     if (each && !cycle) end_fresh();
-    free(messages), free(again_at);
+    tell();
+    free(messages), free(again_at), free(leaving);
     sent = 0; /* what comes now is out of date */
 }

@@ -20,7 +20,8 @@
  * WAY is page2msrp, msrp2page or, for flow, both.  More arguments of flow and cycle:
  *
  *     warmup=N     messages after which measuring begins
- *     window=N     messages outstanding at a time (closed loop), when there is no rate
+ *     window=N     messages outstanding at a time (closed loop), when there is no rate; of sessions those
+ *                  being set up and used
  *     rate=N       messages a second, whatever the answers do (open loop)
  *     then=N after=M  another rate after M messages
  *     size=N chunk=M  bytes of a text; of a SEND's part of it

@@ -214,6 +214,10 @@ void turn(double limit) {
     }
 }
 
+void linger(double seconds) {
+    for (double end = now() + seconds; now() < end;) turn(end);
+}
+
 char *next_command(void) {
     static char command[1000];
     char *end = memchr(commands->in, '\n', commands->fill);

@@ -62,7 +62,7 @@ int open_sessions(int wanted, enum way way) {
         turn(now() + 0.1);
         if (now() > limit) fail("%d of %d sessions came up in time", up, wanted);
     }
-    for (double end = now() + 0.2; bare && now() < end;) turn(end); /* until the floor has accepted them */
+    if (bare) linger(0.2); /* until the floor has accepted them */
     count = wanted;
     return before;
 }
@@ -72,6 +72,7 @@ void close_sessions(void) {
     double limit = now() + STALL + count / 20.0;
     int asked = 0;
     closed = 0;
+    linger(LINGER);
     while (closed < count) {
         for (; asked < count && asked - closed < AT_A_TIME; asked++) send_bye(asked);
         turn(now() + 0.1);
