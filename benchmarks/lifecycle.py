@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from benchmarks import processes
-from benchmarks.driving import BenchError, Outcome
+from benchmarks.driving import Outcome
 from benchmarks.hot_path import load_of
 from benchmarks.subjects import Room, Subject, running
 
 IDLE_SECONDS = 5.0
-FORGOTTEN = 45.0  #: seconds after which no transaction may be left
 #: descriptors that a process needs besides those of its sessions
 SPARE = 500
 WAYS = ("page2msrp", "msrp2page")
@@ -31,6 +30,8 @@ class Idle(NamedTuple):
     through: Outcome  #: one message through each
     few: dict[str, Outcome]  #: each way, with a hundred sessions
     many: dict[str, Outcome]  #: and with all
+    floor_few: dict[str, Outcome]  #: the floor, with as many connections
+    floor_many: dict[str, Outcome]
 
 
 def cycles(room: Room, runs: int, count: int) -> Iterator[tuple[str, Outcome]]:
@@ -59,15 +60,6 @@ def affordable(sessions: int) -> int:
     return sessions if limit == resource.RLIM_INFINITY else min(sessions, limit - SPARE)
 
 
-def forget_transactions(subject: Subject) -> None:
-    """Wait for the end of what set the sessions up (RFC 6026 timer L, 32 s): it is no session."""
-    limit = time.monotonic() + FORGOTTEN
-    while subject.statistics()["sip:transactions"]:
-        if time.monotonic() > limit:
-            raise BenchError("the gateway's SIP transactions don't end")
-        time.sleep(0.5)
-
-
 def kernel_memory() -> int:
     """Bytes now."""
     return sum(processes.kernel_memory())
@@ -77,27 +69,41 @@ def idle(room: Room, runs: int, sessions: int) -> Iterator[Idle]:
     """That many sessions, a connection and a dialog each."""
     sessions = affordable(sessions)
     for _ in range(runs):
+        with running("floor", room) as small, running("floor", room) as large:
+            small.driver.open(100)
+            large.driver.open(sessions)
+            floors = _both(small, large)
         with running("gateway", room) as small, running("gateway", room) as large:
             small.driver.open(100)
-            yield _idle(small, large, sessions)
+            yield _idle(small, large, sessions, floors)
 
 
-def _idle(small: Subject, large: Subject, sessions: int) -> Idle:
+def _both(small: Subject, large: Subject) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
+    """Each way at saturation, in turn."""
+    few, many = {}, {}
+    for way in WAYS:
+        load = load_of(way, 0)._asdict()
+        few[way], many[way] = small.driver.flow(**load), large.driver.flow(**load)
+    return few, many
+
+
+def _idle(
+    small: Subject,
+    large: Subject,
+    sessions: int,
+    floors: tuple[dict[str, Outcome], dict[str, Outcome]],
+) -> Idle:
     time.sleep(0.5)
     empty, kernel = large.resident(), kernel_memory()
     opened = large.driver.open(sessions)
-    forget_transactions(large)
+    time.sleep(2.0)
     resident = (large.resident() - empty) / sessions
     kernel = kernel_memory() - kernel
     cpu = large.cpu_seconds()
     time.sleep(IDLE_SECONDS)
     cpu = large.cpu_seconds() - cpu
     through = large.driver.flow(messages=sessions, warmup=1)
-    few, many = {}, {}
-    for way in WAYS:
-        load = load_of(way, 0)._asdict()
-        few[way], many[way] = small.driver.flow(**load), large.driver.flow(**load)
     return Idle(
         *(sessions, opened["seconds"], resident, kernel / sessions, cpu / IDLE_SECONDS),
-        *(through, few, many),
+        *(through, *_both(small, large), *floors),
     )

@@ -92,7 +92,7 @@ class SectionTests(SynchronousTestCase):
     def test_idle(self) -> None:
         few = {"page2msrp": OUTCOME, "msrp2page": OUTCOME}
         many = {"page2msrp": outcome(cpu_us=114.0), "msrp2page": outcome(cpu_us=116.0)}
-        run = Idle(10000, 9.0, 11000.0, 5000.0, 0.021, OUTCOME, few, many)
+        run = Idle(10000, 9.0, 11000.0, 5000.0, 0.021, OUTCOME, few, many, few, many)
         self.patch(lifecycle, "idle", lambda *arguments: iter([run]))
         self.assertEqual(
             self.verdicts(full.of_idle(PLACE, EXTENT)),
