@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import lifecycle, sustained
 from benchmarks.driving import HERE, BenchError
-from benchmarks.figures import TARGET, median, ratios, spread
+from benchmarks.figures import TARGET, Spread, median, ratios, spread
 from benchmarks.hot_path import ARROWS, RATES, Load, Row, hot_path, load_of
 from benchmarks.machine import machine
 from benchmarks.subjects import Room, Setting, room
@@ -181,22 +181,25 @@ def of_cycles(place: Room, extent: Extent) -> Section:
     return Section(Table("Set-up and tear-down", note, columns, rows), targets)
 
 
+def _growth(crowds: list[lifecycle.Crowd], which: str, way: str) -> Spread:
+    """Cost among many sessions to that among few."""
+    return ratios(
+        [getattr(each, which)[way].cpu_us for each in crowds],
+        [each.few[way].cpu_us for each in crowds],
+    )
+
+
 def of_idle(place: Room, extent: Extent) -> Section:
     """Many sessions."""
     found = list(lifecycle.idle(place, extent.runs, extent.idle))
     resident = spread(each.resident / 1000 for each in found)
     cpu = spread(each.cpu * 100 for each in found)
     growth = {
-        way: ratios(
-            [each.many[way].cpu_us for each in found], [each.few[way].cpu_us for each in found]
+        f"cost to that at 100 sessions, {where}, {ARROWS[way]}": (
+            _growth([each.gateway for each in found], which, way),
+            _growth([each.floor for each in found], which, way),
         )
-        for way in WAYS
-    }
-    floors = {
-        way: ratios(
-            [each.floor_many[way].cpu_us for each in found],
-            [each.floor_few[way].cpu_us for each in found],
-        )
+        for which, where in (("some", "through 100 of them"), ("all", "through all in turn"))
         for way in WAYS
     }
     kernel = spread(each.kernel / 1000 for each in found)
@@ -206,16 +209,18 @@ def of_idle(place: Room, extent: Extent) -> Section:
         ["CPU while idle, % of a core", str(cpu)],
         ["to set all up, s", str(spread(each.seconds for each in found))],
         ["one message through each: p99 ms", str(spread(e.through.p99_ms for e in found))],
-        *([f"cost to that at 100 sessions, {ARROWS[way]}", str(growth[way])] for way in WAYS),
-        *([f"  the floor's, {ARROWS[way]}", str(floors[way])] for way in WAYS),
+        *(
+            [what, f"{gateway}; the floor's {floor.median:.2f}"]
+            for what, (gateway, floor) in growth.items()
+        ),
     ]
     sessions = f"{found[0].sessions:,}"
     targets = [
         at_most(f"memory of one of {sessions} idle sessions", resident.median, 12, " kB"),
         at_most(f"CPU of {sessions} idle sessions", cpu.median, 2, " %"),
         *(
-            at_most(f"cost at {sessions} sessions to 100, {ARROWS[way]}", each.median, 1.15)
-            for way, each in growth.items()
+            at_most(what.replace("cost", f"cost at {sessions} sessions", 1), each.median, 1.15)
+            for what, (each, _) in growth.items()
         ),
     ]
     note = (

@@ -14,9 +14,18 @@ from benchmarks.hot_path import load_of
 from benchmarks.subjects import Room, Subject, running
 
 IDLE_SECONDS = 5.0
+FEW = 100  #: sessions that many are compared with
 #: descriptors that a process needs besides those of its sessions
 SPARE = 500
 WAYS = ("page2msrp", "msrp2page")
+
+
+class Crowd(NamedTuple):
+    """What a message costs in a crowd, at saturation, each way."""
+
+    few: dict[str, Outcome]  #: where there are only a hundred sessions
+    some: dict[str, Outcome]  #: through a hundred of many
+    all: dict[str, Outcome]  #: through all of many in turn
 
 
 class Idle(NamedTuple):
@@ -28,10 +37,8 @@ class Idle(NamedTuple):
     kernel: float  #: bytes of kernel memory a session, both ends of its connection
     cpu: float  #: share of a core while nobody says anything
     through: Outcome  #: one message through each
-    few: dict[str, Outcome]  #: each way, with a hundred sessions
-    many: dict[str, Outcome]  #: and with all
-    floor_few: dict[str, Outcome]  #: the floor, with as many connections
-    floor_many: dict[str, Outcome]
+    floor: Crowd  #: with as many connections
+    gateway: Crowd
 
 
 def cycles(room: Room, runs: int, count: int) -> Iterator[tuple[str, Outcome]]:
@@ -70,29 +77,26 @@ def idle(room: Room, runs: int, sessions: int) -> Iterator[Idle]:
     sessions = affordable(sessions)
     for _ in range(runs):
         with running("floor", room) as small, running("floor", room) as large:
-            small.driver.open(100)
+            small.driver.open(FEW)
             large.driver.open(sessions)
-            floors = _both(small, large)
+            floor = crowd(small, large)
         with running("gateway", room) as small, running("gateway", room) as large:
-            small.driver.open(100)
-            yield _idle(small, large, sessions, floors)
+            small.driver.open(FEW)
+            yield _idle(small, large, sessions, floor)
 
 
-def _both(small: Subject, large: Subject) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
-    """Each way at saturation, in turn."""
-    few, many = {}, {}
+def crowd(small: Subject, large: Subject) -> Crowd:
+    """Few sessions and many, in turn."""
+    found = Crowd({}, {}, {})
     for way in WAYS:
         load = load_of(way, 0)._asdict()
-        few[way], many[way] = small.driver.flow(**load), large.driver.flow(**load)
-    return few, many
+        found.few[way] = small.driver.flow(**load)
+        found.some[way] = large.driver.flow(**load, sessions=FEW)
+        found.all[way] = large.driver.flow(**load)
+    return found
 
 
-def _idle(
-    small: Subject,
-    large: Subject,
-    sessions: int,
-    floors: tuple[dict[str, Outcome], dict[str, Outcome]],
-) -> Idle:
+def _idle(small: Subject, large: Subject, sessions: int, floor: Crowd) -> Idle:
     time.sleep(0.5)
     empty, kernel = large.resident(), kernel_memory()
     opened = large.driver.open(sessions)
@@ -105,5 +109,5 @@ def _idle(
     through = large.driver.flow(messages=sessions, warmup=1)
     return Idle(
         *(sessions, opened["seconds"], resident, kernel / sessions, cpu / IDLE_SECONDS),
-        *(through, *_both(small, large), *floors),
+        *(through, floor, crowd(small, large)),
     )

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks import full, lifecycle
 from benchmarks.full import Extent, Section
 from benchmarks.hot_path import Load, Row
-from benchmarks.lifecycle import Idle
+from benchmarks.lifecycle import Crowd, Idle
 from benchmarks.subjects import DEFAULTS, Room, Setting
 from benchmarks.sustained import Sustained
 from tests.benchmarks.support import OUTCOME, outcome
@@ -92,17 +92,24 @@ class SectionTests(SynchronousTestCase):
     def test_idle(self) -> None:
         few = {"page2msrp": OUTCOME, "msrp2page": OUTCOME}
         many = {"page2msrp": outcome(cpu_us=114.0), "msrp2page": outcome(cpu_us=116.0)}
-        run = Idle(10000, 9.0, 11000.0, 5000.0, 0.021, OUTCOME, few, many, few, many)
+        floor, gateway = Crowd(few, few, few), Crowd(few, few, many)
+        run = Idle(10000, 9.0, 11000.0, 5000.0, 0.021, OUTCOME, floor, gateway)
         self.patch(lifecycle, "idle", lambda *arguments: iter([run]))
+        section = full.of_idle(PLACE, EXTENT)
+        cost = "cost at 10,000 sessions to that at 100 sessions"
         self.assertEqual(
-            self.verdicts(full.of_idle(PLACE, EXTENT)),
+            self.verdicts(section),
             {
                 "memory of one of 10,000 idle sessions": True,
                 "CPU of 10,000 idle sessions": False,
-                "cost at 10,000 sessions to 100, page->msrp": True,
-                "cost at 10,000 sessions to 100, msrp->page": False,
+                f"{cost}, through 100 of them, page->msrp": True,
+                f"{cost}, through 100 of them, msrp->page": True,
+                f"{cost}, through all in turn, page->msrp": True,
+                f"{cost}, through all in turn, msrp->page": False,
             },
         )
+        [line] = (cells for name, cells in section.table.rows if "all in turn, msrp" in name)
+        self.assertEqual(line, "1.16 (1.16 to 1.16); the floor's 1.00")
 
     def sustained(self, *runs: tuple[str, Sustained]) -> dict[str, bool]:
         self.patch(full.sustained, "sustained", lambda *arguments: iter(runs))
