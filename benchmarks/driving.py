@@ -4,6 +4,7 @@ May import: nothing of the suite.
 """
 
 import contextlib
+import ctypes.util
 import json
 import os
 import shutil
@@ -82,6 +83,11 @@ def compile_driver(directory: Path) -> Path:
     if made.returncode:
         raise BenchError(f"{compiler} can't compile benchmarks/driver/:\n{made.stderr}")
     return driver
+
+
+def speaks_tls() -> bool:
+    """Whether there is a libssl for the driver to load."""
+    return bool(ctypes.util.find_library("ssl"))
 
 
 class Driver:

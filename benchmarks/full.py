@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import lifecycle, sustained
-from benchmarks.driving import HERE, BenchError
+from benchmarks.driving import HERE, BenchError, speaks_tls
 from benchmarks.figures import TARGET, Spread, median, ratios, spread
 from benchmarks.hot_path import ARROWS, RATES, Load, Row, hot_path, load_of
 from benchmarks.machine import machine
@@ -117,8 +117,9 @@ def of_variations(place: Room, extent: Extent) -> Section:
         rows += hot_path(place, extent.runs, each, sessions=sessions)
     rows += hot_path(place, extent.runs, both)
     some = [load_of(way, rate, extent.seconds) for way in WAYS for rate in (0, 1000)]
-    rows += hot_path(place, extent.runs, some, Setting("tls"))
-    rows += hot_path(place, extent.runs, each, Setting("tls", msrps=True))
+    if speaks_tls():
+        rows += hot_path(place, extent.runs, some, Setting("tls"))
+        rows += hot_path(place, extent.runs, each, Setting("tls", msrps=True))
     note = (
         "As above. Over one session at most one MESSAGE may be under way to a page user (RFC 3428"
         " §8), so msrp->page shows its latency, and the gateway's 50 SENDs meet in one turn."

@@ -65,11 +65,16 @@ class SectionTests(SynchronousTestCase):
 
     def test_variations(self) -> None:
         asked = self.fake_hot_path()
+        self.patch(full, "speaks_tls", lambda: True)
         section = full.of_variations(PLACE, EXTENT)
         self.assertEqual(self.verdicts(section), {})
         self.assertEqual({sessions for _, _, sessions in asked}, {1, 50, 100, 2000})
         self.assertTrue(any(load.way == "both" for load, _, _ in asked))
         self.assertTrue(any(setting.msrps for _, setting, _ in asked))
+        asked.clear()
+        self.patch(full, "speaks_tls", lambda: False)
+        full.of_variations(PLACE, EXTENT)
+        self.assertFalse(any(setting.transport == "tls" for _, setting, _ in asked))
 
     def test_large(self) -> None:
         asked = self.fake_hot_path()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.driving import BenchError, Outcome
+from benchmarks.driving import BenchError, Outcome, speaks_tls
 from benchmarks.hot_path import hot_path, load_of
 from benchmarks.subjects import Room, Setting, kamailio, room, running
 from benchmarks.sustained import LIMIT_MS
@@ -43,7 +43,8 @@ class FloorTests(DriverCase):
 
     def test_every_load(self) -> None:
         place = self.room()
-        for setting in (Setting("udp"), Setting("tcp"), Setting("tls", msrps=True)):
+        secure = [Setting("tls", msrps=True)] if speaks_tls() else []
+        for setting in (Setting("udp"), Setting("tcp"), *secure):
             with running("floor", place, setting) as floor:
                 floor.driver.open(10)
                 for way in ("page2msrp", "msrp2page", "both"):
@@ -105,7 +106,8 @@ class GatewayTests(DriverCase):
         self.assertEqual(told["msrpgw:to_msrp_delivered"], 20 + 100 + 100 + 60 + 200)
 
     def test_large_and_secure(self) -> None:
-        setting = Setting("tls", True, "[policy]\ncongestion_safe = true\n")
+        transport = "tls" if speaks_tls() else "tcp"
+        setting = Setting(transport, speaks_tls(), "[policy]\ncongestion_safe = true\n")
         with running("gateway", self.room(), setting) as gateway:
             gateway.driver.open(5)
             for way in ("page2msrp", "msrp2page"):
