@@ -34,7 +34,7 @@ def _storm(axes: Any, way: str, sustained: dict[str, Any]) -> None:
     for number, (name, color) in ((0, ("due", "0.7")), (3, ("delivered", "tab:blue"))):
         rates = [each[number] / SLICE for each in slices]
         axes.step(seconds, rates, where="post", color=color, label=name)
-    axes.axhline(sustained["gateway"], color="tab:green", linestyle=":", label="highest rate")
+    axes.axhline(sustained["crowded"], color="tab:green", linestyle=":", label="highest rate")
     axes.set_title(f"{TITLES[way]}: twice the highest rate, then half")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("s")

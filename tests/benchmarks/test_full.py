@@ -125,7 +125,7 @@ class SectionTests(SynchronousTestCase):
             0.5: (OUTCOME, outcome(p99_ms=4.9)),
             0.8: (OUTCOME, outcome(p99_ms=20.1)),
         }
-        run = Sustained(10000.0, 4600.0, latencies, outcome(slice=0.25, slices=()))
+        run = Sustained(10000.0, 4600.0, 4000.0, latencies, outcome(slice=0.25, slices=()))
         self.patch(Sustained, "goodput", 0.91)
         self.patch(Sustained, "recovery", 2.25)
         self.assertEqual(
@@ -140,7 +140,7 @@ class SectionTests(SynchronousTestCase):
         )
 
     def test_nothing_is_sustained(self) -> None:
-        found = self.sustained(("page2msrp", Sustained(10000.0, 0.0, {}, None)))
+        found = self.sustained(("page2msrp", Sustained(10000.0, 0.0, 0.0, {}, None)))
         self.assertEqual(set(found.values()), {False})
 
 

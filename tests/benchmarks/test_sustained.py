@@ -74,10 +74,10 @@ class SustainedTests(SynchronousTestCase):
     def test_goodput_and_recovery(self) -> None:
         slices = [Slice(500, 900.0, 0, 100)] * 2 + [Slice(500, 900.0, 250, 200)] * 10
         slices += [Slice(125, 500.0, 0, 300)] * 3 + [Slice(125, 2.0, 0, 125)] * 13
-        run = Sustained(4000.0, 1000.0, {}, outcome(slice=0.25, slices=tuple(slices)))
+        run = Sustained(4000.0, 2000.0, 1000.0, {}, outcome(slice=0.25, slices=tuple(slices)))
         self.assertEqual(run.goodput, 0.8)
         self.assertEqual(run.recovery, 0.75)
 
     def test_no_rate_is_sustained(self) -> None:
-        run = Sustained(4000.0, 0.0, {}, None)
+        run = Sustained(4000.0, 0.0, 0.0, {}, None)
         self.assertEqual((run.goodput, run.recovery), (0.0, 4.0))
