@@ -313,7 +313,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, write; say in one line what prevents it."""
     options = parse_arguments()
-    extent = Extent(options.runs, 1.2, 6000, 10000)
+    extent = Extent(options.runs, 1.0, 6000, 10000)
     if options.quick:
         extent = Extent(1, 0.6, 1000, 2000)
     where = machine()

@@ -29,20 +29,25 @@ def _said(*command: str) -> str:
     return done.stdout.strip()
 
 
+def revision() -> str:
+    """What of msrpgw is measured."""
+    commit = _said("git", "rev-parse", "--short=12", "HEAD")
+    changed = " with changes" if _said("git", "status", "--porcelain", "--", "../msrpgw") else ""
+    return f"msrpgw {version('msrpgw')}, commit {commit or 'unknown'}{changed}"
+
+
 def machine() -> list[str]:
     """Lines for people."""
     from OpenSSL.SSL import OPENSSL_VERSION, OpenSSL_version
 
     libssl = OpenSSL_version(OPENSSL_VERSION).decode()
-    commit = _said("git", "rev-parse", "--short=12", "HEAD")
-    changed = " with changes" if _said("git", "status", "--porcelain", "--", "../msrpgw") else ""
     relay = re.search(r"kamailio [\d.]+", _said(kamailio(), "-v")) if kamailio() else None
     return [
         f"{processor(Path('/proc/cpuinfo').read_text())}, {os.cpu_count()} cores;"
         f" Linux {platform.release()}",
         f"Python {platform.python_version()}, Twisted {version('twisted')}, {libssl};"
         f" {relay[0] if relay else 'no Kamailio'}",
-        f"msrpgw {version('msrpgw')}, commit {commit or 'unknown'}{changed}",
+        revision(),
         f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, load"
         f" {os.getloadavg()[0]:.1f} at the start",
     ]

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import processes
 from benchmarks.driving import HERE, BenchError
+from benchmarks.machine import revision
 from benchmarks.subjects import START_TIMEOUT, Room, Setting, room, running
 
 #: messages whose instructions are counted
@@ -67,7 +68,8 @@ def functions(place: Room, way: str, messages: int) -> str:
     # Paths of this machine say nothing.
     found = re.sub(r"\S*/site-packages/", "", found.replace(f"{HERE.parent}/", ""))
     found = re.sub(r"\S*/(python3\.\d+)/", r"\1/", found).replace(f"{place.directory}/", "")
-    return f"{way}: {messages} messages over UDP, 50 sessions, window 50, under cProfile\n" + found
+    heading = f"{way}: {messages} messages over UDP, 50 sessions, window 50, under cProfile"
+    return f"{heading}\n{revision()}\n{found}"
 
 
 def wait(true: Callable[[], bool]) -> None:
@@ -102,8 +104,10 @@ def instructions(place: Room, way: str) -> str:
     ).stdout
     lines = [f"{share:>6} %  {name}" for share, name in FUNCTION.findall(shown)[:LINES]]
     each = int(totals[-1]) / COUNTED
-    heading = f"{way}: {each:.0f} instructions a message, over UDP, without the kernel's\n"
-    return "\n".join([heading, "Of these, by function of the interpreter:", *lines, ""])
+    heading = f"{way}: {each:.0f} instructions a message, over UDP, without the kernel's"
+    return "\n".join(
+        [heading, revision(), "", "Of these, by function of the interpreter:", *lines, ""]
+    )
 
 
 def control(pid: int, *words: str) -> None:
