@@ -4,7 +4,7 @@
 
 Writes ``NAME-WAY-functions.txt``, and ``NAME-WAY-instructions.txt`` where valgrind is installed.
 Instructions don't depend on what else the machine does: two runs of the same code differ by less
-than one in a hundred.  They are counted in the gateway process alone, without the kernel's share.
+than two in a hundred.  They are counted in the gateway process alone, without the kernel's share.
 """
 
 import argparse
