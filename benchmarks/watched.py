@@ -6,6 +6,7 @@ The answer is a JSON object in FILE: what no port of the gateway shows, for the 
 """
 
 import collections
+import functools
 import gc
 import json
 import os
@@ -27,11 +28,20 @@ def pending(each: object) -> int:
     return 0
 
 
+def empty_caches() -> None:
+    """Forget what is only remembered to be quick, as far as it has a bound."""
+    for each in gc.get_objects():
+        if type(each) is functools._lru_cache_wrapper and each.cache_parameters()["maxsize"]:
+            each.cache_clear()
+
+
 def holdings() -> dict[str, int]:
     """How many objects of msrpgw's there are by type, timers, and everything in all."""
-    gc.collect()
     frozen = gc.get_freeze_count()
     gc.unfreeze()  # what the gateway told the collector not to look at counts, too
+    empty_caches()
+    gc.collect()
+    gc.unfreeze()  # it may tell so after each collection
     objects = gc.get_objects()
     if frozen:
         gc.freeze()

@@ -11,6 +11,7 @@ from benchmarks import processes
 from benchmarks.soak import State, growth, judge, more_objects, rows_of
 from benchmarks.watched import holdings, pending
 from msrpgw.journal import store
+from msrpgw.sip.uri import parse_uri
 from msrpgw.timers import DelayLine, Timers
 
 BEFORE = State(100_000_000, 17, 0, {"timers": 3, "msrpgw.Session": 0, "objects": 9000})
@@ -92,6 +93,11 @@ class LookTests(SynchronousTestCase):
         after = holdings()
         self.assertEqual(after["timers"] - before["timers"], 3)
         self.assertEqual(after["msrpgw.timers.Timer"] - before.get("msrpgw.timers.Timer", 0), 2)
+
+    def test_caches_are_no_leak(self) -> None:
+        before = holdings().get("msrpgw.sip.uri.SipUri", 0)
+        parse_uri("sip:somebody.new@example.com")
+        self.assertEqual(holdings().get("msrpgw.sip.uri.SipUri", 0), before)
 
     def test_of_a_process(self) -> None:
         pid = os.getpid()
