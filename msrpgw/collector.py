@@ -15,9 +15,9 @@ from typing import Literal
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: new objects that one look is at: 3 ms at most with 10,000 sessions, where 50,000 took 35 ms;
-#: all looks together take as long whatever the number
-YOUNG = 2_000
+#: new objects that one look is at: some 5 ms with 10,000 sessions, where 50,000 took 35 ms.  With
+#: fewer, looks meet what belongs to messages under way: 2,000 cost 4 % of a message, 5,000 nothing
+YOUNG = 5_000
 
 #: seconds from one look at everything to the next, and between looks for a quiet moment
 FULL_INTERVAL = 3_600.0
