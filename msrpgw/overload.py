@@ -5,9 +5,7 @@
 
 A delay is that of the reactor, or the time since which it has not read all that came, whichever is
 longer.  Of new sessions any share may be refused.  Of MESSAGEs to sessions that are up only those
-that come faster than they are read, and few of them: each refusal costs a quarter of a delivery, so
-that refusing all that is too much would leave no time for what is not.  The kernel drops the rest
-unread, at no cost, and those who sent it come again.
+that come faster than they are read.
 
 Pure: imports nothing of msrpgw.
 """
@@ -27,11 +25,12 @@ HARDER = 0.2
 #: by how much the share shrinks at each look below half of the limit
 SOFTER = 0.1
 
-#: the most that is refused of MESSAGEs to sessions that are up: with that, nine of ten messages
-#: that can be delivered still are, however many come
-MOST_OF_LIVE = 0.2
+#: the most that is refused of MESSAGEs to sessions that are up: most of what the kernel drops
+#: unread beyond that is a copy of what was refused
+MOST_OF_LIVE = 0.9
 #: by how much that share grows and shrinks at each look
-LIVE_STEP = 0.05
+LIVE_HARDER = 0.1
+LIVE_SOFTER = 0.05
 
 
 class OverloadState(enum.Enum):
@@ -76,9 +75,9 @@ class Overload:
         elif self._average < self.limit / 2:
             self.share = max(0.0, self.share - SOFTER)
         if backlog > self.limit and self.share:
-            self.live_share = min(MOST_OF_LIVE, self.live_share + LIVE_STEP)
+            self.live_share = min(MOST_OF_LIVE, self.live_share + LIVE_HARDER)
         elif not backlog:
-            self.live_share = max(0.0, self.live_share - LIVE_STEP)
+            self.live_share = max(0.0, self.live_share - LIVE_SOFTER)
         return self.state is not before
 
     def refuses(self) -> bool:

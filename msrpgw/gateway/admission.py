@@ -18,6 +18,7 @@ from msrpgw.limits import Buckets, Limits, LimitSettings, Shares
 from msrpgw.overload import INTERVAL, Overload
 from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.message import Request
+from msrpgw.sip.refusal import EarlyRefusal
 from msrpgw.sip.transaction import ReplyPath, ServerTransaction
 from msrpgw.timers import Timer, Timers
 from msrpgw.types import Refusal
@@ -86,6 +87,9 @@ class Admission:
         self._gateway: Guarded | None = None
         self._due = 0.0
         self.overload = Overload(limits.settings.overload_delay)
+        self._early = EarlyRefusal(
+            agent.transactions.has_branch, agent.settings.user_agent, agent.new_tag()
+        )
         limits.heed(self._use)
 
     def _use(self, settings: LimitSettings) -> None:
@@ -123,7 +127,9 @@ class Admission:
                 return False
             live = route.key in gateway.sessions
         if live:
-            if not source.backlogged or not self.overload.refuses_live():
+            # Of datagrams those that are too much were refused before.
+            behind = source.reliable and source.backlogged
+            if not behind or not self.overload.refuses_live():
                 return False
             self._limits.counters.overload_live += 1
         else:
@@ -132,6 +138,17 @@ class Admission:
             self._limits.counters.overload += 1
         gateway.teller.overloaded("The gateway is overloaded")
         return True
+
+    def _refuse_early(self, datagram: bytes, address: tuple[str, int]) -> bytes:
+        """The same of a datagram, where more come than are read."""
+        gateway = self._gateway
+        if gateway is None or not self.overload.refuses_live():
+            return b""
+        answer = self._early.answer_to(datagram, address, self._limits.settings.retry_after)
+        if answer:
+            self._limits.counters.overload_live += 1
+            gateway.teller.overloaded("The gateway is overloaded")
+        return answer
 
     def guard(
         self, received: Callable[[ServerTransaction], None]
@@ -243,4 +260,6 @@ class Admission:
                 _log.warn("overloaded: some new sessions get 503, and MESSAGEs that come too fast")
             else:
                 _log.info("no longer overloaded: all new sessions are taken")
+        refuse = self._refuse_early if self.overload.live_share else None
+        self._agent.transports.refuse_early = refuse
         self.start()

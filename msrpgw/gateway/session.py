@@ -32,7 +32,9 @@ REPORTED_LATER = 16
 #: with so many messages to the page user under way, the MSRP user is not heard for ``REST`` seconds
 #: at a time, or until there are few; what waits in its connection has no answer, and is its own
 MANY_PAGES = 64
-FEW_PAGES = 16
+FEW_PAGES = 2
+#: messages that wait in the whole gateway, from which on few are many: a quarter of a second's
+CROWDED = 2_000
 REST = 1.0
 
 #: how many bytes of each: what a notice may quote
@@ -349,7 +351,7 @@ class GatewaySession:
         self._room.used += 1
         self.pages_waiting += 1
         self.pages_bytes += size
-        if self.pages_waiting >= MANY_PAGES:
+        if self.pages_waiting >= (FEW_PAGES if self._room.used > CROWDED else MANY_PAGES):
             # Faster than page users answer.  Reading on would take the time that delivering needs:
             # at twice the rate half of the goodput.
             self.leg.rest(REST)
@@ -362,7 +364,7 @@ class GatewaySession:
         self._room.used -= 1
         self.pages_waiting -= 1
         self.pages_bytes -= size
-        if self.pages_waiting == FEW_PAGES:
+        if self.pages_waiting == (1 if self._room.used > CROWDED else MANY_PAGES // 4):
             self.leg.go_on()
 
     # What the leg tells

@@ -6,6 +6,7 @@ the connection goes), ``Speaker`` (takes turns to write) and ``Awaiting`` (waits
 
 import typing
 from collections import deque
+from collections.abc import Sequence
 from functools import lru_cache
 
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
@@ -17,7 +18,7 @@ from zope.interface import implementer
 from msrpgw.errors import FramingError
 from msrpgw.limits import Connections, Limits, Progress
 from msrpgw.msrp.counters import MsrpCounters
-from msrpgw.msrp.frame import FrameParser, Request, Response
+from msrpgw.msrp.frame import Frame, FrameParser, Request, Response
 from msrpgw.msrp.frame import Limits as FrameLimits
 from msrpgw.msrp.render import render_response
 from msrpgw.msrp.settings import MsrpSettings
@@ -140,6 +141,7 @@ class Connection(Protocol):
         self._excess = 0  # bytes written since it said so
         self._reading = True  # False: the peer doesn't read our responses
         self._resting: Timer | None = None  # while what comes can't be passed on as fast
+        self._kept: Sequence[Frame] = ()  # was read, and waits for that
         self._stall_timeout = settings.transaction_timeout
         self._stalled: Timer | None = None  # runs while the transport is full
         self._progress: Progress | None = None  # None: all frames came whole
@@ -201,7 +203,14 @@ class Connection(Protocol):
             return
         if self._parser.pending:
             self._part_received(len(data), bool(frames) or self._slow is None)
-        for frame in frames:
+        self._hand_out([*self._kept, *frames] if self._kept else frames)
+
+    def _hand_out(self, frames: Sequence[Frame]) -> None:
+        self._kept = ()
+        for number, frame in enumerate(frames):
+            if self._resting is not None:
+                self._kept = frames[number:]
+                return
             try:
                 if isinstance(frame, Request):
                     self._owner.request_received(self, frame)
@@ -238,19 +247,26 @@ class Connection(Protocol):
     def rest(self, session: Bound, seconds: float) -> None:
         """Read nothing for so long, or until ``go_on``: a session can't pass on what it gets.
 
-        TCP tells the peer.  Does nothing where others would have to wait as well.
+        What was read waits here, at most what one reading brought; the rest is in TCP, which tells
+        the peer.  Does nothing where others would have to wait as well.
         """
         if self._resting is None and not self.closing and list(self.sessions) == [session]:
-            self._resting = self._timers.call_later(seconds, self.go_on)
+            self._resting = self._timers.call_later(seconds, self._rested)
             self.transport.pauseProducing()
 
     def go_on(self) -> None:
-        """Read again."""
-        timer, self._resting = self._resting, None
-        if timer is not None:
-            timer.cancel()
-            if self._reading and not self.closing:
-                self.transport.resumeProducing()
+        """Read again, but not before whoever calls this is done."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = self._timers.call_later(0, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        if self.closing:
+            return
+        self._hand_out(self._kept)
+        if self._resting is None and self._reading:
+            self.transport.resumeProducing()
 
     # Writing
 
@@ -364,7 +380,10 @@ class Connection(Protocol):
         if self._slow is not None:
             self._slow.cancel()
             self._slow = None
-        self.go_on()
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._kept = ()
         self._owner.peers.leave(self.peer_host)
         self.transactions.clear()
         self._turns = None

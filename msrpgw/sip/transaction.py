@@ -183,6 +183,10 @@ class Transactions:
         """
         return self._server_key(request) in self._servers
 
+    def has_branch(self, branch: str, host: str, port: int | None, method: str) -> bool:
+        """Whether a request with this branch has come before; ``host``, ``port``: of its Via."""
+        return f"{branch} {host.lower()} {port} {method}" in self._servers
+
     @staticmethod
     def _server_key(request: Request) -> str:
         """§17.2.3."""

@@ -152,6 +152,12 @@ class _Datagrams(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Hand up a message, its topmost Via stamped."""
+        refuse = self._owner.refuse_early
+        if refuse is not None and self.behind_since:
+            answer = refuse(datagram, addr)
+            if answer:
+                self.write(answer, addr)
+                return
         message = parse_datagram(datagram, self._limits)
         if message is None or isinstance(message, (Ping, Pong)):
             return
@@ -214,6 +220,9 @@ class Transports:
         self._listeners: list[Listener] = []
         self._datagrams: list[_Datagrams] = []
         self._advertised = parse_advertised(settings.advertised_contact)
+        #: gives the answer to a datagram that came faster than they are read, made of its bytes;
+        #: empty for one to be taken all the same.  None: nothing is refused so early
+        self.refuse_early: Callable[[bytes, tuple[str, int]], bytes] | None = None
         # By the peer's address, filled when first asked for.
         self._routes: dict[str, _Datagrams | None] = {}
         self._prefixes: dict[tuple[str, str], str] = {}

@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.msrp.frame import Request, Response
+from msrpgw.msrp.incoming import Incoming
 from tests.msrp.support import Listener, Rig, send
 
 
@@ -198,10 +199,28 @@ class Writing(SynchronousTestCase):
         self.assertEqual(transport.producerState, "producing")
         self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
         self.peer.protocol.go_on()  # type: ignore[attr-defined]
+        self.rig.clock.advance(0.01)
         self.assertEqual(transport.producerState, "producing")
         self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
         self.peer.hang_up()
         self.assertEqual(self.rig.pending(), 0)
+
+    def test_what_was_read_waits(self) -> None:
+        """Frames that came with the one that was too much wait, and come in order."""
+        session, protocol = self.session, self.peer.protocol
+        taken = self.listener.messages
+
+        def rest_at_two(incoming: Incoming) -> None:
+            taken.append(incoming)
+            if len(taken) % 2 == 0:
+                protocol.rest(session, 1.0)  # type: ignore[attr-defined]
+
+        self.patch(self.listener, "message_received", lambda session, one: rest_at_two(one))
+        self.peer.write(b"".join(send(session.path_text, f"t{n:04d}", b"%d" % n) for n in range(5)))
+        for count in (2, 4, 5):
+            self.assertEqual([one.body for one in taken], [b"%d" % n for n in range(count)])
+            self.rig.clock.advance(1.1)
+        self.assertEqual(self.peer.transport.producerState, "producing")
 
     def test_nobody_rests_for_another(self) -> None:
         """A connection of several sessions is read on, and so is one that another session has."""
