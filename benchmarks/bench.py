@@ -85,13 +85,13 @@ def parse_arguments() -> argparse.Namespace:
         help="messages a second, 0: as many as go; may be given again; default: 0 500 1000 5000",
     )
     parser.add_argument(
-        "--messages", type=int, default=8_000, help="at saturation; default: %(default)s"
+        "--messages", type=int, default=20_000, help="at saturation; default: %(default)s"
     )
     parser.add_argument(
-        "--warmup", type=int, default=2_000, help="of these, not counted; default: %(default)s"
+        "--warmup", type=int, default=4_000, help="of these, not counted; default: %(default)s"
     )
     parser.add_argument(
-        "--seconds", type=float, default=0.9, help="of each other load; default: %(default)s"
+        "--seconds", type=float, default=0.7, help="of each other load; default: %(default)s"
     )
     parser.add_argument(
         "--runs", type=int, default=3, help="of floor and gateway in turn; default: %(default)s"

@@ -20,8 +20,10 @@ class Load(NamedTuple):
 
     way: str
     rate: int = 0  #: messages a second; 0: closed loop
-    messages: int = 8000
-    warmup: int = 2000
+    # So many that what each of them leaves behind for a while weighs as it does in service: the
+    # floor's timers for 5 s, the gateway's transactions for 32 s.
+    messages: int = 30_000
+    warmup: int = 5_000
     window: int = 50
     size: int = 100
     chunk: int = 100
