@@ -122,8 +122,8 @@ class SectionTests(SynchronousTestCase):
 
     def test_sustained(self) -> None:
         latencies = {
-            0.5: (OUTCOME, outcome(p99_ms=4.9)),
-            0.8: (OUTCOME, outcome(p99_ms=20.1)),
+            0.5: (outcome(p99_ms=1.0), outcome(p99_ms=5.9)),
+            0.8: (outcome(p99_ms=1.0), outcome(p99_ms=21.1)),
         }
         run = Sustained(10000.0, 4600.0, 4000.0, latencies, outcome(slice=0.25, slices=()))
         self.patch(Sustained, "goodput", 0.91)
@@ -132,8 +132,8 @@ class SectionTests(SynchronousTestCase):
             self.sustained(("page2msrp", run)),
             {
                 "highest rate to the floor's, page->msrp": True,
-                "p99 at 50% of the highest rate, page->msrp": True,
-                "p99 at 80% of the highest rate, page->msrp": False,
+                "p99 added at 50% of the highest rate, page->msrp": True,
+                "p99 added at 80% of the highest rate, page->msrp": False,
                 "goodput beyond the highest rate, page->msrp": True,
                 "back to normal, page->msrp": False,
             },
