@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol
 
 from msrpgw.ua.demo import free_ports
 from tests.interop.kamailio import ProxiedTestCase
-from tests.interop.peers import HOST, PeerTestCase, Program, installed
+from tests.interop.peers import HOST, PeerTestCase, Program, installed, taken
 
 BARESIP = installed("baresip")
 MODULES = "/usr/lib/baresip/modules"
@@ -66,6 +66,9 @@ class DirectTests(PeerTestCase):
 
     async def converse(self, proxy: int) -> None:
         """Both ways, opened by baresip, whose requests go to ``proxy``."""
+        # It listens for TLS on the next port, come what may.
+        while taken(self.peer_port + 1, "tls"):
+            [self.peer_port] = free_ports(1)
         directory = self.directory()
         ports = dict(zip(("control", "console"), free_ports(2), strict=True))
         alice = f"sip:alice@{HOST}:{self.peer_port}"
