@@ -158,7 +158,7 @@ class ReloadTests(ControlCase):
 
     def test_policy_and_notice(self) -> None:
         self.reload(
-            '[policy]\ninvite_from = "sip:gateway@example.com"\n'
+            '[policy]\ninvite_from = "sip:gateway@example.com"\n[gateway]\nhold_setup = 0\n'
             '[notice]\nsetup_failed = "No: {code}"\n[delivery]\nmessage_ttl = 0\n'
         )
         self.bob.status = 404

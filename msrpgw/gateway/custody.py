@@ -2,14 +2,18 @@
 
     MESSAGE in, leg up      ──outcome within hold_message──► 200, or the refusal
                             ──hold over, or a relay has it─► journal ─► 202
-    MESSAGE in, leg not up  ───────────────────────────────► journal ─► 202
+    MESSAGE in, called      ──outcome within hold_setup────► 200, or the refusal
+                            ──hold over, or another call
+                              may mend that this one failed► journal ─► 202
+    MESSAGE in, else        ───────────────────────────────► journal ─► 202
     SEND in                 ──outcome within hold_send─────► MSRP 200 and REPORT
                             ──hold over, or no 200 is owed─► journal ─► MSRP 200
 
-While its sender still waits, a message's failure is its sender's to deal with: told at once.  What
-the journal has is tried again as long as that may help, and then its one outcome is told: to the
-MESSAGE side by a notice, to the MSRP side by a REPORT.  What the journal can't have stays its
-sender's: what waits is refused, what is on the wire keeps waiting for its outcome.
+While its sender still waits, a message's failure is its sender's to deal with: told at once; but
+that nobody is there to be called is what the journal is for.  What the journal has is tried again
+as long as that may help, and then its one outcome is told: to the MESSAGE side by a notice, to the
+MSRP side by a REPORT.  What the journal can't have stays its sender's: what waits is refused, what
+is on the wire keeps waiting for its outcome.
 
 Pure: events and timers in; answers, journal entries and outcomes out.
 """
@@ -17,12 +21,12 @@ Pure: events and timers in; answers, journal entries and outcomes out.
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
 
 import msgspec
 
 from msrpgw.gateway.items import (
     Answer,
+    Custodian,
     HeldSend,
     Item,
     Keeper,
@@ -33,6 +37,7 @@ from msrpgw.gateway.items import (
     restore,
     send_entry,
 )
+from msrpgw.gateway.retries import Retries
 from msrpgw.gateway.settings import DeliverySettings, GatewaySettings
 from msrpgw.gateway.status import msrp_to_sip, setup_to_sip, sip_to_msrp
 from msrpgw.interfaces import IJournal
@@ -57,25 +62,6 @@ _EXPIRED = Outcome(OutcomeKind.EXPIRED, 0, "Its time is over")
 _NOT_SAVED = Outcome(OutcomeKind.DROPPED, 0, "The journal can't take it now")
 
 
-class Custodian(Protocol):
-    """Who carries out what custody decides: the gateway."""
-
-    def message_ended(self, item: Item, outcome: Outcome) -> None:
-        """A message has its one outcome."""
-
-    def failed_after_accept(self, item: PageItem, outcome: Outcome) -> None:
-        """A MESSAGE that was answered 202 can't be delivered: its sender must be told."""
-
-    def try_again(self, item: Item, outcome: Outcome) -> None:
-        """A message of ours could not be delivered for now."""
-
-    def withdraw(self, item: Item) -> bool:
-        """Stop delivering a message that only waits.  False when it is on the wire."""
-
-    def all_saved(self) -> None:
-        """The journal has all that it was given."""
-
-
 class Custody:
     """Decides about answers, attempts and ends.  One for the gateway.
 
@@ -98,6 +84,7 @@ class Custody:
         self._timers = timers
         # All wait equally long, and nearly all are answered before: no timer for each.
         self._held: DelayLine[PageItem] = DelayLine(timers, 0.3, self.take_over)
+        self._held_for_call: DelayLine[PageItem] = DelayLine(timers, 0.3, self.take_over)
         # Numbers, since a line keeps what it has: no message that arrived meanwhile.
         self._held_sends: DelayLine[int] = DelayLine(timers, 5.0, self._hold_over)
         self._holding: dict[int, SendItem] = {}
@@ -118,27 +105,39 @@ class Custody:
     def configure(self, settings: GatewaySettings, delivery: DeliverySettings) -> None:
         """Use these settings from now on; what is held already waits as long as before."""
         self._held.delay = settings.hold_message or 0.3
+        self._held_for_call.delay = settings.hold_setup or 0.3
         self._held_sends.delay = settings.hold_send or 5.0
         self._hold_message = settings.hold_message
+        self._hold_setup = settings.hold_message and settings.hold_setup
         self._hold_send = settings.hold_send
-        self._ttl = delivery.message_ttl
-        self._retry_sip = frozenset(delivery.retry_sip)
-        self._retry_msrp = frozenset(delivery.retry_msrp)
+        self.retries = Retries(delivery)
 
     # MESSAGEs
 
     def message_in(
         self, answer: Answer, message: Message, route: Route, parties: Parties
     ) -> PageItem:
-        """Take a MESSAGE; ``hold`` follows when it is on its way."""
+        """Take a MESSAGE; when it is on its way it is to be held or taken over."""
         self._numbers += 1
         return PageItem(answer, message, route, parties, self._numbers)
 
-    def hold(self, item: PageItem, live: bool) -> None:
-        """Let its answer wait.  ``live``: it was sent at once, so that its outcome may be near."""
+    def hold(self, item: PageItem) -> None:
+        """Let its answer wait: it was sent at once, so that its outcome may be near."""
         if item.outcome is None:
-            if live and self._hold_message:
+            if self._hold_message:
                 self._held.push(item)
+            else:
+                self.take_over(item)
+
+    def hold_for_call(self, item: PageItem) -> None:
+        """Let its answer wait for a call that is being set up, and for what follows.
+
+        Most that take calls by themselves have answered the SEND, too, before a disk would have
+        the message: 200 is the better answer, and a fifth of a session's cost was the journal's.
+        """
+        if item.outcome is None:
+            if self._hold_setup:
+                self._held_for_call.push(item)
             else:
                 self.take_over(item)
 
@@ -166,7 +165,7 @@ class Custody:
         if item.keeper is not Keeper.SENDER or item.outcome is not None:
             return
         message = item.message
-        lifetime = min(message.lifetime or math.inf, self._ttl or math.inf)
+        lifetime = min(message.lifetime or math.inf, self.retries.ttl or math.inf)
         self._expires(item, message.received_at + lifetime)
         self._save(item)
         self._journal.put(page_entry(item, self._since()), partial(self._message_saved, item))
@@ -200,9 +199,11 @@ class Custody:
         if outcome.kind is OutcomeKind.RELAYED:
             self.take_over(item)
             return
+        ours = not outcome.ok and self.retries.keeps(item, outcome)
+        if ours and self._goes_on(item, outcome, self.retries.to_msrp(outcome)):
+            self.take_over(item)  # last: a journal that can't have it takes it out again
+            return
         if item.keeper is Keeper.OURS:
-            if not outcome.ok and self._goes_on(item, outcome, self.may_retry(outcome)):
-                return
             item.outcome = outcome
             self._ended(item, outcome)
             self.remember((item.id,))
@@ -217,16 +218,6 @@ class Custody:
             else:
                 self._answer(item, *msrp_to_sip(outcome.status))
         self._custodian.message_ended(item, outcome)
-
-    def may_retry(self, outcome: Outcome) -> bool:
-        """Whether another attempt at an MSRP user may mend this failure."""
-        if not self._ttl:
-            return False
-        if outcome.setup:
-            return outcome.setup in self._retry_sip
-        if outcome.kind is OutcomeKind.UNREACHABLE and not outcome.status:
-            return True  # its session was lost
-        return outcome.status in self._retry_msrp
 
     def _answer(
         self,
@@ -269,7 +260,7 @@ class Custody:
     def _take_over_send(self, item: SendItem) -> None:
         if item.keeper is not Keeper.SENDER or item.outcome is not None:
             return
-        self._expires(item, item.message.received_at + (self._ttl or math.inf))
+        self._expires(item, item.message.received_at + (self.retries.ttl or math.inf))
         if item.call is None:
             item.call = self._new_call()
         self._save(item)
@@ -325,7 +316,7 @@ class Custody:
             self.repeated_outcomes += 1
             return
         if item.keeper is Keeper.OURS and not outcome.ok:
-            again = self._may_retry_page(item, outcome)
+            again = self.retries.to_page(item, outcome)
             if again and item.call is not None:
                 self._renew(item, outcome)
             if self._goes_on(item, outcome, again):
@@ -346,15 +337,6 @@ class Custody:
         if item.keeper is Keeper.OURS:
             self._ended(item, outcome)
         self._custodian.message_ended(item, outcome)
-
-    def _may_retry_page(self, item: SendItem, outcome: Outcome) -> bool:
-        if not self._ttl or outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.DROPPED):
-            return False
-        if outcome.kind is OutcomeKind.UNREACHABLE or outcome.status in self._retry_sip:
-            return True
-        # The page user still knows the same MESSAGE from before the restart: nobody can tell
-        # what became of that.
-        return outcome.status == 482 and item.repeated
 
     def _renew(self, item: SendItem, outcome: Outcome) -> None:
         """New ids for the next attempt, as far as they must not be the old ones."""
@@ -472,8 +454,9 @@ class Custody:
         if not self._journal.durable:
             self._check_saved()  # the truth is better than a 202 that ends with the process
             return
-        while self._held:
-            self.take_over(self._held.pop())
+        for line in (self._held, self._held_for_call):
+            while line:
+                self.take_over(line.pop())
         for item in list(self._holding.values()):
             self._take_over_send(item)
         self._check_saved()

@@ -26,7 +26,7 @@ from msrpgw.gateway.loops import HOPS_KEY, check_hops
 from msrpgw.gateway.notices import Notices
 from msrpgw.gateway.page import Outgoing, Pages
 from msrpgw.gateway.routes import Routes
-from msrpgw.gateway.session import GatewaySession, Room, message_to_page
+from msrpgw.gateway.session import GatewaySession, Room, SessionState, message_to_page
 from msrpgw.gateway.settings import DeliverySettings, GatewaySettings, NoticeSettings
 from msrpgw.gateway.telling import Teller
 from msrpgw.gateway.to_page import ToPage
@@ -231,17 +231,19 @@ class Gateway:
             return
         if not session.accepts(message.content_type):
             accepted = ", ".join(session.leg.peer_accept_types)
-            raise SipError(
-                "Unsupported Media Type",
-                status=415,
-                headers=(("Accept", accepted),) if accepted != "*" else _NO_HEADERS,
-            )
+            headers = (("Accept", accepted),) if accepted != "*" else _NO_HEADERS
+            raise SipError("Unsupported Media Type", status=415, headers=headers)
         if not session.has_room:
             raise SipError(*_NO_ROOM, status=480, headers=_RETRY_AFTER)
         item = self.custody.message_in(answer, message, route, parties)
-        live = session.live
+        state = session.state
         session.to_msrp(item)
-        self.custody.hold(item, live)
+        if state is SessionState.UP:
+            self.custody.hold(item)
+        elif state is SessionState.SETTING_UP:
+            self.custody.hold_for_call(item)
+        else:
+            self.custody.take_over(item)
 
     def _open(
         self, route: Route, parties: Parties, message: Message, answer: Answer, hops: int
@@ -257,13 +259,13 @@ class Gateway:
             item = self.custody.message_in(answer, message, route, parties)
             self.room.used += 1
             self.delivery.append(item)
-            self.custody.hold(item, False)
+            self.custody.take_over(item)
             return
         self._admit()
         item = self.custody.message_in(answer, message, route, parties)
         session = self._make_session(route, parties, route.parties, called=True)
         session.to_msrp(item)
-        self.custody.hold(item, False)
+        self.custody.hold_for_call(item)
         session.call(hops)
 
     def open_session(self, route: Route, parties: Parties) -> None:
@@ -392,11 +394,11 @@ class Gateway:
             del self.sessions[session.key]
         self._await_farewell(session.leg)
         self.teller.session_ended(session, end)
-        if end.was_up or not any(item.keeper is Keeper.OURS for item in items):
+        if end.was_up or not any(self.custody.retries.keeps(item, outcome) for item in items):
             return  # who still waits for an answer learns it from that
         if self.drain is not None and self.drain.ending and self.journal.durable:
             return  # the next process goes on
-        delayed = self.custody.may_retry(outcome)
+        delayed = self.custody.retries.to_msrp(outcome)
         if not delayed or not self.delivery.attempts(session.key):
             self.teller.setup_failed(session, end, delayed=delayed)
 
@@ -476,7 +478,7 @@ class Gateway:
 
     def failed_after_accept(self, item: PageItem, outcome: Outcome) -> None:
         """A MESSAGE that was answered 202 can't be delivered: its sender is told by a notice."""
-        if not outcome.setup or self.custody.may_retry(outcome):
+        if not outcome.setup or self.custody.retries.to_msrp(outcome):
             self.teller.message_failed(item.route.key, item.parties, item.message, outcome)
         # Else the notice that no session came about was for all of its messages.
 

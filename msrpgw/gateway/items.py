@@ -1,5 +1,5 @@
-"""Messages on their way, as custody sees them: one class for each direction, and what the journal
-keeps of each.
+"""Messages on their way, as custody sees them: one class for each direction, who carries out what
+custody decides about them, and what the journal keeps of each.
 
 Pure values: custody alone changes who keeps a message and what its outcome is.
 """
@@ -164,6 +164,25 @@ class SendItem:
 
 
 Item = PageItem | SendItem
+
+
+class Custodian(Protocol):
+    """Who carries out what custody decides: the gateway."""
+
+    def message_ended(self, item: Item, outcome: Outcome) -> None:
+        """A message has its one outcome."""
+
+    def failed_after_accept(self, item: PageItem, outcome: Outcome) -> None:
+        """A MESSAGE that was answered 202 can't be delivered: its sender must be told."""
+
+    def try_again(self, item: Item, outcome: Outcome) -> None:
+        """A message of ours could not be delivered for now."""
+
+    def withdraw(self, item: Item) -> bool:
+        """Stop delivering a message that only waits.  False when it is on the wire."""
+
+    def all_saved(self) -> None:
+        """The journal has all that it was given."""
 
 
 def page_entry(item: PageItem, since: float) -> JournalEntry:

@@ -219,11 +219,6 @@ class GatewaySession:
             and self._waiting_bytes < self._settings.queue_bytes
         )
 
-    @property
-    def live(self) -> bool:
-        """Whether a message handed over now goes out at once."""
-        return self.state is SessionState.UP
-
     def accepts(self, content_type: str) -> bool:
         """Whether the MSRP user takes this type, as far as it is known yet."""
         return self.state is not SessionState.UP or self.leg.accepts(content_type)

@@ -22,6 +22,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     setup_timeout: Seconds = 60.0
     #: how long a MESSAGE's answer waits for the MSRP peer's; then 202 (see DESIGN: custody)
     hold_message: Annotated[float, Meta(ge=0, le=3)] = 0.3
+    #: the same of one that caused, or found, a call which is being set up; 0: none
+    hold_setup: Annotated[float, Meta(ge=0, le=3)] = 0.3
     #: how long a SEND's 200 waits for the page user's answer
     hold_send: Annotated[float, Meta(ge=0, le=20)] = 5.0
     #: how long a message may stay behind an MSRP relay before its REPORT is given up

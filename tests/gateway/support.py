@@ -70,7 +70,8 @@ class Town:
     ) -> None:
         """``age``: what the clock shows at the start; ``settings`` are those of the gateway.
 
-        Messages are tried once, unless ``delivery`` says otherwise.  ``network``, ``host``: where
+        Messages are tried once, unless ``delivery`` says otherwise, and journaled as soon as they
+        have to wait for a call, unless ``hold_setup`` does.  ``network``, ``host``: where
         the gateway is, when it is not the only one.
         """
         self.host = host
@@ -81,7 +82,7 @@ class Town:
         self.sink = RecordingSink()
         self._sip = sip or {}
         self._msrp = msrp or {}
-        self._settings = GatewaySettings(**settings)
+        self._settings = GatewaySettings(**{"hold_setup": 0.0, **settings})
         self._delivery = delivery or DeliverySettings(message_ttl=0)
         self._notice = notice or NoticeSettings()
         self._policy = policy or PolicySettings()

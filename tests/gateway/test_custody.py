@@ -30,6 +30,7 @@ from tests.support import check_no_timers
 
 HOLD_MESSAGE = 0.3
 HOLD_SEND = 5.0
+HOLD_SETUP = 0.2
 TICK = 0.01  # timers are this exact
 TTL = 1000.0
 EPOCH = 1e9
@@ -113,12 +114,16 @@ class CustodyCase(SynchronousTestCase):
         check_no_timers(self, self.clock, self.timers)
 
     def make(
-        self, hold_message: float = HOLD_MESSAGE, hold_send: float = HOLD_SEND, **delivery: Any
+        self,
+        hold_message: float = HOLD_MESSAGE,
+        hold_send: float = HOLD_SEND,
+        hold_setup: float = HOLD_SETUP,
+        **delivery: Any,
     ) -> Custody:
         delivery.setdefault("message_ttl", TTL)
         self.custody = Custody(
             self.timers,
-            GatewaySettings(hold_message=hold_message, hold_send=hold_send),
+            GatewaySettings(hold_message=hold_message, hold_send=hold_send, hold_setup=hold_setup),
             DeliverySettings(**delivery),
             self.journal,
             self,
@@ -174,7 +179,10 @@ class MessageCase(CustodyCase):
     def take(self, live: bool, lifetime: float = 0.0) -> PageItem:
         text = message(Direction.TO_MSRP, lifetime)
         item = self.custody.message_in(self.answer, text, ROUTE, PARTIES)
-        self.custody.hold(item, live)
+        if live:
+            self.custody.hold(item)
+        else:
+            self.custody.take_over(item)
         return item
 
     def ours(self, lifetime: float = 0.0) -> PageItem:
@@ -216,16 +224,12 @@ class HoldTests(MessageCase):
             item = self.take(live=True)
             self.custody.message_outcome(item, outcome)
             self.assertTold(msrp_to_sip(outcome.status), ("ended", outcome))
-        for outcome in (AWAY, UNKNOWN):
-            self.custody.message_outcome(self.take(live=True), outcome)
-            self.assertTold(setup_to_sip(outcome.setup), ("ended", outcome))
 
     def test_answers_of_failures(self) -> None:
         for outcome, status in (
             (REFUSED, 413),
             (TIMED_OUT, 504),
             (LOST, 480),
-            (AWAY, 480),
             (UNKNOWN, 404),
         ):
             self.custody.message_outcome(self.take(live=True), outcome)
@@ -249,6 +253,113 @@ class HoldTests(MessageCase):
         self.assertTold(msrp_to_sip(413), ("ended", REFUSED))
         self.custody.message_outcome(first, DELIVERED)
         self.assertTold((200, "OK"), ("ended", DELIVERED))
+
+
+class CalledTests(MessageCase):
+    """As long as its sender waits, and the MSRP user is being called."""
+
+    def called(self, lifetime: float = 0.0) -> PageItem:
+        """One that waits for the call."""
+        text = message(Direction.TO_MSRP, lifetime)
+        item = self.custody.message_in(self.answer, text, ROUTE, PARTIES)
+        self.custody.hold_for_call(item)
+        return item
+
+    def test_delivered(self) -> None:
+        """The disk is not touched."""
+        item = self.called()
+        self.clock.advance(HOLD_SETUP - TICK)
+        self.custody.message_outcome(item, DELIVERED)
+        self.assertTold((200, "OK"), ("ended", DELIVERED))
+        self.clock.advance(1)
+        self.assertTold()
+        self.assertEqual(self.journal.entries, [])
+
+    def test_hold_over(self) -> None:
+        item = self.called()
+        self.clock.advance(HOLD_SETUP + TICK)
+        self.assertTold()
+        self.journal.commit()
+        self.assertTold((202, "Accepted"))
+        self.end(item)
+
+    def test_no_hold(self) -> None:
+        for settings in ({"hold_setup": 0.0}, {"hold_message": 0.0}):
+            self.make(**settings)
+            item = self.called()
+            self.assertTold()
+            self.journal.commit()
+            self.assertTold((202, "Accepted"))
+            self.end(item)
+
+    def test_ended_before_it_could_wait(self) -> None:
+        text = message(Direction.TO_MSRP)
+        item = self.custody.message_in(self.answer, text, ROUTE, PARTIES)
+        self.custody.message_outcome(item, UNKNOWN)
+        self.custody.hold_for_call(item)
+        self.clock.advance(1)
+        self.assertTold(setup_to_sip(404), ("ended", UNKNOWN))
+
+    def test_refused_for_good(self) -> None:
+        """No other call mends that: the sender is told at once."""
+        self.custody.message_outcome(self.called(), UNKNOWN)
+        self.assertTold(setup_to_sip(404), ("ended", UNKNOWN))
+        self.clock.advance(1)
+        self.assertEqual(self.journal.entries, [])
+
+    def test_away(self) -> None:
+        """Another call may mend that: it is ours from then on."""
+        item = self.called()
+        self.custody.message_outcome(item, AWAY)
+        self.assertTold(("again", AWAY))
+        self.journal.commit()
+        self.assertTold((202, "Accepted"))
+        self.clock.advance(1)
+        self.assertEqual(len(self.journal.entries), 1)
+        self.custody.message_outcome(item, AWAY)
+        self.assertTold(("again", AWAY))
+        self.custody.message_outcome(item, DELIVERED)
+        self.assertTold(("ended", DELIVERED))
+        self.assertEqual(self.journal.ended, [("id", DELIVERED)])
+
+    def test_away_while_it_is_written(self) -> None:
+        item = self.take(live=False)
+        self.custody.message_outcome(item, AWAY)
+        self.assertTold(("again", AWAY))
+        self.journal.commit()
+        self.assertTold((202, "Accepted"))
+        self.end(item)
+
+    def test_away_and_the_disk_fails(self) -> None:
+        """Nobody has it but its sender."""
+        self.custody.message_outcome(self.called(), AWAY)
+        self.assertTold(("again", AWAY))
+        self.journal.commit(saved=False)
+        self.assertEqual(self.told[0][0], 480)  # type: ignore[index]
+        self.assertIn(("Retry-After", "10"), self.told[0])  # type: ignore[arg-type]
+        self.assertEqual(self.told[1][0], "ended")  # type: ignore[index]
+
+    def test_away_and_nothing_is_tried_again(self) -> None:
+        self.make(message_ttl=0.0)
+        self.custody.message_outcome(self.called(), AWAY)
+        self.assertTold(setup_to_sip(480), ("ended", AWAY))
+
+    def test_stop(self) -> None:
+        item = self.called()
+        self.custody.stop()
+        self.assertTold()
+        self.journal.commit()
+        self.assertTold((202, "Accepted"), "all saved")
+        self.end(item)
+
+    def test_reload(self) -> None:
+        """What waits already waits as long as before."""
+        self.custody.configure(GatewaySettings(hold_setup=0.05), DeliverySettings())
+        item = self.called()
+        self.clock.advance(0.05 + TICK)
+        self.journal.commit()
+        self.assertTold((202, "Accepted"))
+        self.end(item)
 
 
 class JournalTests(MessageCase):

@@ -13,6 +13,7 @@ from opensips.mi import OpenSIPSMI, OpenSIPSMIException
 from twisted.internet.threads import deferToThread
 
 from msrpgw.config import Config
+from msrpgw.gateway.session import SessionState
 from msrpgw.gateway.settings import DeliverySettings
 from msrpgw.manage.settings import ManageSettings
 from msrpgw.ua.demo import HOST, free_ports
@@ -60,9 +61,10 @@ class ManagementCase(PeerTestCase):
     async def meet(self) -> str:
         """Bob calls; the key of the session."""
         self.bob.call(self.page_uri)
-        await self.until(lambda: bool(self.service._gateway.sessions))
-        await self.until(lambda: all(each.live for each in self.service._gateway.sessions.values()))
-        (key,) = self.service._gateway.sessions
+        sessions = self.service._gateway.sessions
+        await self.until(lambda: bool(sessions))
+        await self.until(lambda: all(each.state is SessionState.UP for each in sessions.values()))
+        (key,) = sessions
         return str(key)
 
     @property
