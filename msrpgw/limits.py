@@ -43,6 +43,8 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     amplification: Count = 3
     #: from this average delay of the reactor on, a share of new sessions gets 503
     overload_delay: Seconds = 0.1
+    #: longest that a SEND may wait for those before it while the gateway is overloaded; 0: no limit
+    overload_wait: Rate = 0.3
     #: what Retry-After says to who is refused
     retry_after: Count = 5
 
@@ -54,7 +56,9 @@ class LimitCounters:
         "amplification",
         "half_open",
         "overload",
+        "overload_late",
         "overload_live",
+        "rested",
         "slow",
         "source_connections",
         "source_half_open",
@@ -68,8 +72,12 @@ class LimitCounters:
         self.amplification = 0  #: UDP responses not sent to addresses that proved nothing
         self.half_open = 0  #: sessions refused because too many were being set up
         self.overload = 0  #: sessions refused because the gateway was overloaded
+        self.overload_late = 0  #: SENDs refused because they had waited too long
         #: MESSAGEs to sessions that were up, refused because more came than could be read
         self.overload_live = 0
+        self.rested = (
+            0  #: times that an MSRP user was not heard for a while, for page users to catch up
+        )
         self.slow = 0  #: connections closed because a message took too long to arrive
         self.source_connections = 0  #: connections refused because the address had too many
         self.source_half_open = 0  #: sessions refused, too many of the address being set up
@@ -156,6 +164,7 @@ class Limits:
         self.trusted = trusted
         self.counters = LimitCounters()
         self._heeding: list[Callable[[LimitSettings], None]] = []
+        self.overloaded = False  #: whether there is more to do than can be done
 
     def heed(self, use: Callable[[LimitSettings], None]) -> None:
         """Have somebody use the settings, now and whenever they change."""
@@ -171,6 +180,14 @@ class Limits:
     def exempt(self, host: str) -> bool:
         """Whether what holds for one user or source does not hold for an IP address."""
         return self.settings.exempt_trusted and self.trusted(host)
+
+    def too_late(self, waited: float) -> bool:
+        """Whether what was read and waited for so many seconds is refused rather than delivered.
+
+        Only where all are late, because there is too much to do: one page user who is slow is no
+        reason.
+        """
+        return self.overloaded and 0.0 < self.settings.overload_wait < waited
 
     def connections(self) -> "Connections":
         """A count of the connections of one wire."""

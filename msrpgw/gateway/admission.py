@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from twisted.logger import Logger
 
 from msrpgw.errors import SipError
+from msrpgw.gateway.facts import is_urgent
 from msrpgw.gateway.routes import Routes
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.telling import Teller
@@ -50,7 +51,7 @@ class _Asked(NamedTuple):
 def _is_urgent(request: Request) -> bool:
     """Whether somebody calls for help (RFC 5031), or says that it is an emergency (§20.26)."""
     priority = request.headers.usual().get("priority", "")
-    return request.uri[:15].lower() == "urn:service:sos" or priority.lower() == "emergency"
+    return is_urgent(request.uri) or priority.lower() == "emergency"
 
 
 class Admission:
@@ -86,6 +87,7 @@ class Admission:
         self._timer: Timer | None = None
         self._gateway: Guarded | None = None
         self._due = 0.0
+        self._late = 0  # SENDs that were refused at the last look
         self.overload = Overload(limits.settings.overload_delay)
         self._early = EarlyRefusal(
             agent.transactions.has_branch, agent.settings.user_agent, agent.new_tag()
@@ -255,11 +257,19 @@ class Admission:
     def _look(self) -> None:
         backlog = self._agent.transports.backlog()
         if self.overload.observe(self._seconds() - self._due, backlog):
+            self._limits.overloaded = self.overload.active
             self._agent.transactions.refuse = self.refuses if self.overload.active else None
             if self.overload.active:
-                _log.warn("overloaded: some new sessions get 503, and MESSAGEs that come too fast")
+                _log.warn(
+                    "overloaded: some new sessions get 503, and MESSAGEs that come too fast; SENDs"
+                    " that waited too long get 413"
+                )
             else:
                 _log.info("no longer overloaded: all new sessions are taken")
+        late = self._limits.counters.overload_late - self._late
+        if late and self._gateway is not None:
+            self._late += late
+            self._gateway.teller.overloaded("The gateway is overloaded", late)
         refuse = self._refuse_early if self.overload.live_share else None
         self._agent.transports.refuse_early = refuse
         self.start()

@@ -26,6 +26,11 @@ def address_of(text: str) -> Address:
     return Address(canonical, user, uri.host.lower(), uri.port, received)
 
 
+def is_urgent(ruri: str) -> bool:
+    """Whether a request URI calls for help (RFC 5031)."""
+    return ruri[:15].lower() == "urn:service:sos"
+
+
 def message_id_of(request: Request, keyed: hashlib.blake2b) -> str:
     """The Message-ID of a MESSAGE: the same for each copy of it, and nobody else's to guess.
 

@@ -454,10 +454,11 @@ class Leg:
         extension = f"{HOPS}: {hops}" if hops else ""
         self._media.send(message_id, content_type, body, on_done, extension=extension)
 
-    def rest(self, seconds: float) -> None:
-        """Hear nothing from the MSRP user for so long, or until ``go_on``, if that is possible."""
+    def rest(self, seconds: float, *, patient: bool) -> None:
+        """Hear nothing from the MSRP user for so long, or until ``go_on``, if that is possible;
+        then what waits, if ``patient`` however late."""
         if self._media.connection is not None:
-            self._media.connection.rest(self._media, seconds)
+            self._media.connection.rest(self._media, seconds, patient=patient)
 
     def go_on(self) -> None:
         """Hear the MSRP user again."""

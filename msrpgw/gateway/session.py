@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from msrpgw.gateway.custody import Custody
+from msrpgw.gateway.facts import is_urgent
 from msrpgw.gateway.items import PageItem
 from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
 from msrpgw.gateway.loops import HOPS, hops_of
@@ -185,6 +186,11 @@ class GatewaySession:
         """The MSRP user."""
         return self.parties.from_uri
 
+    @property
+    def urgent(self) -> bool:
+        """Whether it is a call for help (RFC 5031)."""
+        return is_urgent(self.invite.ruri)
+
     # Beginning
 
     def call(self, max_forwards: int) -> None:
@@ -349,7 +355,7 @@ class GatewaySession:
         if self.pages_waiting >= (FEW_PAGES if self._room.used > CROWDED else MANY_PAGES):
             # Faster than page users answer.  Reading on would take the time that delivering needs:
             # at twice the rate half of the goodput.
-            self.leg.rest(REST)
+            self.leg.rest(REST, patient=self.urgent)
 
     def page_done(self, size: int, outcome: Outcome) -> None:
         """A message to the page user has its outcome."""

@@ -150,9 +150,9 @@ class Teller:
         failure = Failure(parties.to_uri, parties.from_uri, end.code, end.reason, hops=session.hops)
         self._notices.setup_failed(session.key, failure, delayed=delayed)
 
-    def overloaded(self, reason: str) -> None:
-        """A request was refused for lack of room."""
-        self._refused += 1
+    def overloaded(self, reason: str, count: int = 1) -> None:
+        """So many requests were refused for lack of room."""
+        self._refused += count
         now = self._timers.seconds()
         if now >= self._next_overload:
             self._next_overload = now + OVERLOAD_INTERVAL

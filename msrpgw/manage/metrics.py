@@ -102,7 +102,7 @@ METRICS: dict[str, tuple[str, dict[str, str], str]] = {
         f"limits:{reason}": (
             "msrpgw_limited",
             {"reason": reason},
-            "What was refused because of a limit of its own in [limits], by reason.",
+            "What was refused or held back because of a limit of its own in [limits], by reason.",
         )
         for reason in LimitCounters.__slots__
     },

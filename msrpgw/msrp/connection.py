@@ -118,6 +118,9 @@ class Connection(Protocol):
 
     transport: IStream
     secure = False  #: whether it is TLS
+    # Few connections ever rest and need their own of these.
+    _kept_since = 0.0  # when what was read and waits was read, on the clock
+    _patient = True  # whether none of that is refused for its lateness
 
     def __init__(
         self, owner: Owner, timers: Timers, settings: MsrpSettings, *, accepted: bool, trusted: bool
@@ -203,13 +206,18 @@ class Connection(Protocol):
             return
         if self._parser.pending:
             self._part_received(len(data), bool(frames) or self._slow is None)
-        self._hand_out([*self._kept, *frames] if self._kept else frames)
+        if self._kept:
+            self._hand_out([*self._kept, *frames], self._kept_since)
+        else:
+            self._hand_out(frames)
 
-    def _hand_out(self, frames: Sequence[Frame]) -> None:
+    def _hand_out(self, frames: Sequence[Frame], since: float | None = None) -> None:
+        """``since``: when the first of them was read, on the clock; None: just now."""
         self._kept = ()
         for number, frame in enumerate(frames):
             if self._resting is not None:
                 self._kept = frames[number:]
+                self._kept_since = self._timers.seconds() if since is None else since
                 return
             try:
                 if isinstance(frame, Request):
@@ -224,6 +232,18 @@ class Connection(Protocol):
             except Exception:
                 # One session's trouble must not take the connection from the others.
                 _log.failure("an MSRP frame of {peer} made trouble", peer=self.peer_host)
+
+    def _refused_late(self, frame: Frame) -> bool:
+        """Whether a whole message was refused.  Not one whose sender would not be told."""
+        if not isinstance(frame, Request) or frame.method != "SEND" or not frame.body:
+            return False
+        part = frame.byte_range
+        whole = frame.continuation == "$" and (part is None or part.start == 1)
+        if not whole or frame.failure_report == "no":
+            return False
+        self._owner.limits.counters.overload_late += 1
+        self.refuse(frame, 413, "The gateway is overloaded")
+        return True
 
     def _part_received(self, size: int, first: bool) -> None:
         if self._progress is None:
@@ -244,14 +264,18 @@ class Connection(Protocol):
                 self.closing = True
                 self.transport.abortConnection()
 
-    def rest(self, session: Bound, seconds: float) -> None:
+    def rest(self, session: Bound, seconds: float, *, patient: bool) -> None:
         """Read nothing for so long, or until ``go_on``: a session can't pass on what it gets.
 
         What was read waits here, at most what one reading brought; the rest is in TCP, which tells
-        the peer.  Does nothing where others would have to wait as well.
+        the peer.  Does nothing where others would have to wait as well.  Unless ``patient``, what
+        waited here for too long is refused (``Limits.too_late``): many at a time, as one by one
+        they would cost half of what delivering them does.
         """
         if self._resting is None and not self.closing and list(self.sessions) == [session]:
             self._resting = self._timers.call_later(seconds, self._rested)
+            self._patient = patient
+            self._owner.limits.counters.rested += 1
             self.transport.pauseProducing()
 
     def go_on(self) -> None:
@@ -264,7 +288,11 @@ class Connection(Protocol):
         self._resting = None
         if self.closing:
             return
-        self._hand_out(self._kept)
+        kept = self._kept
+        waited = self._timers.seconds() - self._kept_since
+        if kept and not self._patient and self._owner.limits.too_late(waited):
+            kept = [frame for frame in kept if not self._refused_late(frame)]
+        self._hand_out(kept, self._kept_since)
         if self._resting is None and self._reading:
             self.transport.resumeProducing()
 

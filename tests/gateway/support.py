@@ -132,6 +132,7 @@ class Town:
             MsrpSettings(listen=f"{host}:{port}", **settings),
             allow_source=lambda address: True,
             tls=tls,
+            limits=self.limits,
             relay_secret=relay_secret,
         )
         endpoint.listen()

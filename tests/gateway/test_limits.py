@@ -2,11 +2,13 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.gateway import session
+from msrpgw.gateway.settings import PolicySettings
 from msrpgw.limits import Limits, LimitSettings
 from msrpgw.overload import INTERVAL, MOST_OF_LIVE
 from tests.gateway.meeting import AliceTestCase
 from tests.gateway.support import GATEWAY, Town
-from tests.gateway.wire import Wire, WireMsrp
+from tests.gateway.wire import Segments, Wire, WireMsrp
 
 PROXY = "192.0.2.9"
 
@@ -100,7 +102,11 @@ class OverloadTests(AliceTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.found(Town(limits=limits()))
+        self.settle()
+
+    def settle(self, policy: PolicySettings | None = None) -> None:
+        """Alice and Bob have a session."""
+        self.found(Town(limits=limits(), policy=policy))
         self.bob = WireMsrp(self.town, "bob", "192.0.2.2")
         self.assertEqual(self.alice.message(self.bob.uri, seconds=0.5).status, 202)
         self.admission = self.town.gateway.admission
@@ -165,6 +171,39 @@ class OverloadTests(AliceTestCase):
             self.alice.write(request)
         self.town.run(0.1)
         self.assertEqual([each for each in waiting if self.alice.responses(each)], [])
+
+    def late_sends(self, to: str) -> list[int]:
+        """Alice answers nothing for a while, and Bob goes on; what his SENDs got."""
+        self.patch(session, "MANY_PAGES", 4)
+        self.assertEqual(self.bob.call(to).status, 200)
+        self.town.run(0.1)
+        self.alice.status = 0
+        self.busy(0.5)
+        together: list[bytes] = []
+        connection = self.bob.connections[-1]
+        self.patch(connection, "write", together.append)
+        for text in ("one", "two", "three", "four", "five", "six"):
+            self.bob.send(text)
+        Segments.write(connection, b"".join(together))
+        self.town.run(0.8)
+        self.alice.status = 200
+        self.town.run(5.0)
+        return [status for status in self.bob.statuses() if status]
+
+    def test_late_sends(self) -> None:
+        """413 for what waited too long, and an event that counts it; the others arrive."""
+        self.assertEqual(sorted(self.late_sends(self.alice.uri)), [200] * 4 + [413] * 2)
+        self.assertEqual(self.alice.texts(), ["one", "two", "three", "four"])
+        counters = self.town.limits.counters
+        self.assertEqual((counters.overload_late, counters.rested), (2, 1))
+        events = self.town.sink.named("E_MSRPGW_OVERLOAD")
+        self.assertEqual([event["refused"] for event in events], [2])
+
+    def test_late_sends_of_a_call_for_help(self) -> None:
+        """They are never refused, and arrive in order."""
+        self.settle(PolicySettings(message_ruri=self.alice.uri))
+        self.assertEqual(self.late_sends("urn:service:sos"), [200] * 6)
+        self.assertEqual(self.alice.texts(), ["one", "two", "three", "four", "five", "six"])
 
     def test_calls_for_help(self) -> None:
         """They are never refused, whether there is a session or not."""

@@ -2,8 +2,10 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw.limits import LimitSettings
 from msrpgw.msrp.frame import Request, Response
 from msrpgw.msrp.incoming import Incoming
+from msrpgw.msrp.session import Session
 from tests.msrp.support import Listener, Rig, send
 
 
@@ -191,17 +193,17 @@ class Writing(SynchronousTestCase):
     def test_rest(self) -> None:
         """A session may have its connection read no more for a while."""
         transport = self.peer.transport
-        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
         self.assertEqual(transport.producerState, "paused")
         self.rig.clock.advance(1.9)
         self.assertEqual(transport.producerState, "paused")
         self.rig.clock.advance(0.2)
         self.assertEqual(transport.producerState, "producing")
-        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
         self.peer.protocol.go_on()  # type: ignore[attr-defined]
         self.rig.clock.advance(0.01)
         self.assertEqual(transport.producerState, "producing")
-        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
         self.peer.hang_up()
         self.assertEqual(self.rig.pending(), 0)
 
@@ -213,7 +215,7 @@ class Writing(SynchronousTestCase):
         def rest_at_two(incoming: Incoming) -> None:
             taken.append(incoming)
             if len(taken) % 2 == 0:
-                protocol.rest(session, 1.0)  # type: ignore[attr-defined]
+                protocol.rest(session, 1.0, patient=True)  # type: ignore[attr-defined]
 
         self.patch(self.listener, "message_received", lambda session, one: rest_at_two(one))
         self.peer.write(b"".join(send(session.path_text, f"t{n:04d}", b"%d" % n) for n in range(5)))
@@ -225,12 +227,12 @@ class Writing(SynchronousTestCase):
     def test_nobody_rests_for_another(self) -> None:
         """A connection of several sessions is read on, and so is one that another session has."""
         other = self.rig.passive(Listener(), self.peer)
-        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
         self.assertEqual(self.peer.transport.producerState, "producing")
         self.session.close()
-        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
         self.assertEqual(self.peer.transport.producerState, "producing")
-        self.peer.protocol.rest(other, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(other, 2.0, patient=True)  # type: ignore[attr-defined]
         self.assertEqual(self.peer.transport.producerState, "paused")
 
     def test_rest_of_who_does_not_read(self) -> None:
@@ -242,7 +244,7 @@ class Writing(SynchronousTestCase):
             self.peer.write(send("msrp://127.0.0.1:2855/nobody;tcp", f"t{count:04d}", b"x"))
             count += 1
             self.assertLess(count, 5000)
-        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
         transport.drain()
         self.assertEqual(transport.producerState, "paused")
         self.rig.clock.advance(2.1)
@@ -288,6 +290,79 @@ class Writing(SynchronousTestCase):
         self.peer.transport.drain()
         self.assertEqual(self.peer.raw(), b"")
         self.assertEqual([result.lost for _, result in self.listener.results], [True] * 3)
+
+
+class Late(SynchronousTestCase):
+    """What waited while its connection rested, in a gateway that has too much to do."""
+
+    def setUp(self) -> None:
+        self.rig = Rig()
+        self.listener = Listener(accept=True)
+        self.peer = self.rig.accept()
+        self.session = self.rig.passive(self.listener, self.peer)
+        self.rig.endpoint.limits.overloaded = True
+
+    def come_late(self, patient: bool = False, wait: float = 0.4, **fields: str) -> None:
+        """Two SENDs come with a first one that was too much for now, two more while that is so."""
+        protocol, session = self.peer.protocol, self.session
+        took = self.listener.message_received
+
+        def rest_at_first(of: Session, incoming: Incoming) -> None:
+            took(of, incoming)
+            if len(self.listener.messages) == 1:
+                protocol.rest(session, 10.0, patient=patient)  # type: ignore[attr-defined]
+
+        self.patch(self.listener, "message_received", rest_at_first)
+        made = [send(session.path_text, f"t{n:04d}", b"%d" % n, **fields) for n in range(6)]
+        self.peer.write(b"".join(made[:3]))
+        self.rig.clock.advance(wait)
+        protocol.go_on()  # type: ignore[attr-defined]
+        self.rig.clock.advance(0.01)
+        self.peer.write(b"".join(made[3:5]))
+        self.peer.write(made[5])
+
+    def found(self) -> list[int]:
+        """What was answered, in order."""
+        return [status for _, status in self.peer.statuses()]
+
+    def test_late(self) -> None:
+        """What waited too long is refused; what comes then is not, however long it was in TCP."""
+        self.come_late()
+        self.assertEqual(self.found(), [200, 413, 413, 200, 200, 200])
+        self.assertEqual(self.listener.bodies, [b"0", b"3", b"4", b"5"])
+        counters = self.rig.endpoint.limits.counters
+        self.assertEqual((counters.overload_late, counters.rested), (2, 1))
+
+    def test_late_but_not_too_much(self) -> None:
+        self.come_late(wait=0.2)
+        self.assertEqual(self.found(), [200] * 6)
+
+    def test_late_for_one_slow_page_user(self) -> None:
+        """That is no overload: all is delivered, in order."""
+        self.rig.endpoint.limits.overloaded = False
+        self.come_late(wait=9.0)
+        self.assertEqual(self.found(), [200] * 6)
+        self.assertEqual(self.listener.bodies, [b"%d" % n for n in range(6)])
+
+    def test_late_and_patient(self) -> None:
+        """Nothing of a call for help is refused."""
+        self.come_late(patient=True)
+        self.assertEqual(self.found(), [200] * 6)
+
+    def test_late_without_a_limit(self) -> None:
+        self.rig.endpoint.limits.configure(LimitSettings(overload_wait=0.0))
+        self.come_late(wait=9.0)
+        self.assertEqual(self.found(), [200] * 6)
+
+    def test_late_and_nobody_would_be_told(self) -> None:
+        """A message whose sender wants no failure reported would be lost: it is delivered."""
+        self.come_late(Failure_Report="no")
+        self.assertEqual(self.listener.bodies, [b"%d" % n for n in range(6)])
+
+    def test_late_part(self) -> None:
+        """A chunk of a longer message is not refused: the rest of it has been read."""
+        self.come_late(Byte_Range="2-2/2")
+        self.assertNotIn(413, self.found())
 
 
 class Closing(SynchronousTestCase):
