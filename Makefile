@@ -59,7 +59,7 @@ bench-full: $(DRAWING) ## measure everything, in twenty minutes, into benchmarks
 bench-journal: $(RUNTIME) ## measure what the journal costs
 	@$(BIN)/python -m benchmarks.journal
 
-profile: $(RUNTIME) ## write where a message's time goes to benchmarks/results/
+profile: $(RUNTIME) ## write where the time of messages and sessions goes to benchmarks/results/
 	@$(BIN)/python -m benchmarks.profiling
 
 MINUTES ?= 60
