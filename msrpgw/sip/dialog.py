@@ -203,7 +203,9 @@ def revived(kept: JournalDialog) -> Dialog:
 
 def as_request_uri(uri: Uri) -> str:
     """A URI from Contact or Route, without what a request line must not hold (§19.1.1)."""
-    if isinstance(uri, SipUri) and (uri.headers or uri.has_parameter("method")):
+    if not isinstance(uri, SipUri) or not (uri.parameters or uri.headers):
+        return uri.text
+    if uri.headers or uri.has_parameter("method"):
         return uri.without("method").render()
     return uri.render()
 

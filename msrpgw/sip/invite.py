@@ -25,7 +25,6 @@ from msrpgw.sip.invite_server import (
     DIALOG_METHODS,
     ServerInvite,
     answer_other,
-    contact_for,
     readable_sdp,
 )
 from msrpgw.sip.message import Request, Response
@@ -189,8 +188,7 @@ class InviteUsage:
         usage.dialog = dialog
         usage._received = received
         usage._reinvites.protected = transaction.request.protected
-        source = transaction.source
-        usage._contact = contact_for(agent, transaction.request, source)
+        usage._contact = received.contact
         agent.add_dialog(dialog.id, usage)
         agent.respond(transaction, 100)
         return usage

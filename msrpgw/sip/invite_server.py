@@ -47,7 +47,8 @@ class ServerInvite:
     """Owned by its usage; ends by a refusal, by its ACK or the lack of one, or by ``stop``."""
 
     __slots__ = (
-        "_agent", "_limit", "_owner", "_repeat", "_state", "_transaction", "offer", "request",
+        "_agent", "_limit", "_owner", "_repeat", "_state", "_transaction", "contact", "offer",
+        "request",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +57,8 @@ class ServerInvite:
         """Raises SipError, unanswered, for a body that is no session description."""
         self.request = transaction.request
         self.offer = session_description(self.request)  #: SDP of the INVITE; b"" asks for ours
+        #: our URI in the dialog
+        self.contact = contact_for(agent, self.request, transaction.source)
         self._agent = agent
         self._transaction = transaction
         self._owner = owner
@@ -163,8 +166,7 @@ class ServerInvite:
     def _dialog_headers(self) -> list[tuple[str, str]]:
         """What a response that makes a dialog, or refreshes its target, must carry (§12.1.1)."""
         routes = self.request.headers.get_all("Record-Route")
-        contact = contact_for(self._agent, self.request, self._transaction.source)
-        return [*(("Record-Route", route) for route in routes), ("Contact", f"<{contact}>")]
+        return [*[("Record-Route", route) for route in routes], ("Contact", f"<{self.contact}>")]
 
 
 def contact_for(agent: UserAgent, request: Request, source: ReplyPath) -> str:

@@ -197,7 +197,8 @@ class Message:
     @property
     def call_id(self) -> str:
         """Call-ID; compared octet by octet (§20.8)."""
-        return self._value("Call-ID")
+        found = self.headers.usual().get("call-id")
+        return self._value("Call-ID") if found is None else found
 
     @property
     def cseq(self) -> CSeq:
@@ -239,6 +240,8 @@ class Message:
 
     def _addresses(self, name: str) -> list[NameAddr]:
         lines = self.headers.get_all(name)
+        if not lines:
+            return []
         return [address for value in lines for address in parse_name_addrs(value, name)]
 
     @property
@@ -429,11 +432,13 @@ class Reply(Response):
 
     def render(self) -> bytes:
         """The response as it goes onto the wire.  Raises RenderError as all messages do."""
-        if self._headers is not None or self.status == 100:
+        if self._headers is not None:
             return super().render()
         request, own, body = self._request, self._own, self.body
         headers = request.headers
         first = headers.usual()
+        if self.status == 100 and "timestamp" in first:  # §8.2.6.1
+            own = [("Timestamp", first["timestamp"]), *own]
         vias = headers.get_all("Via")
         via = "\r\nVia: ".join(vias)
         more = "".join([f"{name}: {value}\r\n" for name, value in own])

@@ -191,6 +191,9 @@ def updates(message: Message) -> bool | None:
 
 
 def _supports(message: Message) -> bool:
+    first = message.headers.firsts()
+    if "supported" not in first and "require" not in first:
+        return False
     tags = message.headers.get_list("Supported") + message.headers.get_list("Require")
     return any(tag.lower() == "timer" for tag in tags)
 

@@ -9,6 +9,7 @@ May import the codec of this room and Twisted; knows nothing of transactions.
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -457,6 +458,7 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+@lru_cache(_REMEMBERED)
 def is_address(host: str) -> bool:
     """Whether a host, without brackets, is an IP address."""
     try:

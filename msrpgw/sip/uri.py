@@ -155,7 +155,8 @@ class SipUri(Uri):
 
     def parameter(self, name: str) -> str | None:
         """The value of a parameter: "" when it has none, None when it is absent."""
-        return find_parameter(self.parameters, name.lower())
+        parameters = self.parameters
+        return find_parameter(parameters, name.lower()) if parameters else None
 
     @property
     def is_loose_router(self) -> bool:
