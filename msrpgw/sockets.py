@@ -107,6 +107,9 @@ class PromptReactor:
         self._inherited = dict(inherited)
         self._written: dict[_Prompt, None] = {}  # in this turn
         self._writing = False
+        # What each connection asks for several times: 1 % of a set-up by ``__getattr__``.
+        self.addReader, self.removeReader = reactor.addReader, reactor.removeReader
+        self.addWriter, self.removeWriter = reactor.addWriter, reactor.removeWriter
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
