@@ -74,7 +74,7 @@ class LocalMedia(msgspec.Struct, frozen=True):
     @property
     def first(self) -> MsrpUri:
         """Whom peers connect to."""
-        return (*self.relays, self.path)[0]
+        return self.relays[0] if self.relays else self.path
 
     @property
     def secure(self) -> bool:
@@ -150,25 +150,23 @@ class _Description:
 
     def _read(self, text: str) -> None:
         section: _Description | _Media = self
-        for line in text.replace("\r", "\n").split("\n"):
-            kind, equals, value = line.partition("=")
-            value = value.strip()
-            if not equals:
-                continue
-            if kind == "m":
-                if len(self.media) == _MAX_MEDIA:
-                    raise _refused(399, "Too many media descriptions")
-                section = _Media(value)
-                self.media.append(section)
-            elif kind == "a":
-                name, _, text_value = value.partition(":")
+        for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+            kind = line[:2]
+            if kind == "a=":
+                name, _, text_value = line[2:].partition(":")
                 name = name.strip().lower()
-                section.attributes.setdefault(name, text_value.strip())
+                text_value = text_value.strip()
+                section.attributes.setdefault(name, text_value)
                 if name == "fingerprint" and len(section.fingerprints) < _MAX_FINGERPRINTS:
                     section.fingerprints.append(text_value)
-            elif kind == "c":
-                section.connection = value.split()[-1] if value else ""
-            elif kind == "t" and _TIME.match(value):
+            elif kind == "m=":
+                if len(self.media) == _MAX_MEDIA:
+                    raise _refused(399, "Too many media descriptions")
+                section = _Media(line[2:])
+                self.media.append(section)
+            elif kind == "c=":
+                section.connection = (line[2:].split() or [""])[-1]
+            elif kind == "t=" and _TIME.match(value := line[2:].strip()):
                 self.time = value
 
     def message(self, media: _Media, plain: bool, tls: bool) -> MessageMedia:
@@ -180,7 +178,10 @@ class _Description:
             raise _refused(302, "Only TCP/TLS/MSRP will do")
         if protocol not in (PROTOCOL, _TLS_PROTOCOL):
             raise _refused(302, "Only TCP/MSRP is supported")
-        text = self._attribute(media, "path")
+        attributes = media.attributes
+        if self.attributes:
+            attributes = {**self.attributes, **attributes}
+        text = attributes.get("path")
         if text is None:
             raise _refused(399, "a=path is missing")
         try:
@@ -192,27 +193,22 @@ class _Description:
             raise _refused(302, f"a=path of {path[0].scheme} URIs does not go with {protocol}")
         if not path[-1].session_id:
             raise _refused(399, "a=path without a session-id")
-        setup = (self._attribute(media, "setup") or "").lower()
-        size = self._attribute(media, "max-size") or ""
+        setup = (attributes.get("setup") or "").lower()
+        size = attributes.get("max-size") or ""
+        wrapped = attributes.get("accept-wrapped-types")
+        fingerprints = media.fingerprints or self.fingerprints
         return MessageMedia(
             port=media.port,
             protocol=protocol,
             path=path,
-            accept_types=tuple((self._attribute(media, "accept-types") or "*").split()),
-            accept_wrapped_types=tuple(
-                (self._attribute(media, "accept-wrapped-types") or "").split()
-            ),
+            accept_types=tuple((attributes.get("accept-types") or "*").split()),
+            accept_wrapped_types=tuple(wrapped.split()) if wrapped else (),
             max_size=int(size) if size.isascii() and size.isdigit() and len(size) < 19 else None,
             setup=setup if setup in ("active", "passive", "actpass") else None,
             host=media.connection or self.connection,
-            fingerprints=tuple(
-                filter(None, map(parse_fingerprint, media.fingerprints or self.fingerprints))
-            ),
-            cema=self._attribute(media, "msrp-cema") is not None,
+            fingerprints=tuple(filter(None, map(parse_fingerprint, fingerprints))),
+            cema="msrp-cema" in attributes,
         )
-
-    def _attribute(self, media: _Media, name: str) -> str | None:
-        return media.attributes.get(name, self.attributes.get(name))
 
 
 def _refused(code: int, text: str) -> NotAcceptable:
@@ -254,10 +250,9 @@ def parse_message_media(body: bytes, *, plain: bool = True, tls: bool = False) -
 
 def make_offer(local: LocalMedia) -> bytes:
     """Our offer: one m-line; actpass when we can be reached, else active (RFC 6135 §4.2)."""
-    lines = _session_lines(local, "0 0")
     # RFC 6135 §4.2.2: who is behind a relay can be reached by it.
-    lines += _media_lines(local, "actpass" if local.reachable or local.relays else "active")
-    return _render(lines)
+    setup = "actpass" if local.reachable or local.relays else "active"
+    return (_session_lines(local, "0 0") + _media_lines(local, setup)).encode()
 
 
 def make_answer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
@@ -274,13 +269,13 @@ def make_answer(offer: bytes, local: LocalMedia) -> tuple[bytes, Negotiated]:
     if local.cema:
         local = msgspec.structs.replace(local, cema=_answers_cema(local, remote))
     anchor = (remote.host, remote.port) if local.cema and active else None
-    lines = _session_lines(local, description.time)
+    text = _session_lines(local, description.time)
     for media in description.media:
         if media is chosen:
-            lines += _media_lines(local, "active" if active else "passive")
+            text += _media_lines(local, "active" if active else "passive")
         else:
-            lines.append(_refusal_line(media))
-    return _render(lines), _negotiated(remote, active, anchor)
+            text += _refusal_line(media)
+    return text.encode(), _negotiated(remote, active, anchor)
 
 
 def _answers_cema(local: LocalMedia, remote: MessageMedia) -> bool:
@@ -336,31 +331,27 @@ def _negotiated(
     )
 
 
-def _session_lines(local: LocalMedia, time: str) -> list[str]:
+def _session_lines(local: LocalMedia, time: str) -> str:
     host = local.first.host.strip("[]")
-    family = "IP6" if ":" in host else "IP4"
-    return [
-        "v=0",
-        f"o=- {local.origin} {local.version} IN {family} {host}",
-        "s=-",
-        f"c=IN {family} {host}",
-        f"t={time}",
-    ]
+    place = f"IN IP6 {host}" if ":" in host else f"IN IP4 {host}"
+    return f"v=0\r\no=- {local.origin} {local.version} {place}\r\ns=-\r\nc={place}\r\nt={time}\r\n"
 
 
-def _media_lines(local: LocalMedia, setup: str) -> list[str]:
-    lines = [
-        f"m=message {local.first.port or 2855} {local.protocol} *",
-        f"a=accept-types:{' '.join(local.accept_types)}",
-        f"a=path:{' '.join(uri.render() for uri in (*local.relays, local.path))}",
-        f"a=max-size:{local.max_size}",
-        f"a=setup:{setup}",
-    ]
+def _media_lines(local: LocalMedia, setup: str) -> str:
+    first = local.first
+    path = local.path.render()
+    if local.relays:
+        path = " ".join([*[uri.render() for uri in local.relays], path])
+    text = (
+        f"m=message {first.port or 2855} {local.protocol} *\r\n"
+        f"a=accept-types:{' '.join(local.accept_types)}\r\n"
+        f"a=path:{path}\r\na=max-size:{local.max_size}\r\na=setup:{setup}\r\n"
+    )
     if local.cema:
-        lines.append("a=msrp-cema")
-    if local.secure and local.fingerprint and not local.relays:
-        lines.append(f"a=fingerprint:{local.fingerprint}")
-    return lines
+        text += "a=msrp-cema\r\n"
+    if local.fingerprint and local.secure and not local.relays:
+        text += f"a=fingerprint:{local.fingerprint}\r\n"
+    return text
 
 
 def _plain(host: str) -> str:
@@ -377,8 +368,5 @@ def _same(one: str, other: str) -> bool:
 
 def _refusal_line(media: _Media) -> str:
     fields = [media.media or "message", "0", media.protocol or PROTOCOL, *(media.formats or ["*"])]
-    return "m=" + " ".join(field if _TOKEN.match(field) else "-" for field in fields)
-
-
-def _render(lines: list[str]) -> bytes:
-    return "".join(f"{line}\r\n" for line in lines).encode()
+    written = " ".join(field if _TOKEN.match(field) else "-" for field in fields)
+    return f"m={written}\r\n"
