@@ -44,11 +44,12 @@ _USUAL_SEND = re.compile(
         r"Message-ID: ([A-Za-z0-9.\-+%=_]{1,255})\r\n"
         r"Byte-Range: (\d{1,20}-(?:\d{1,20}|\*)/(?:\d{1,20}|\*))\r\n"
         r"(?:Success-Report: (yes|no)\r\n)?(?:Failure-Report: (yes|no|partial)\r\n)?"
-        rf"Content-Type: ({_PRINTED})\r\n\r\n"
+        rf"(?:Content-Type: ({_PRINTED})\r\n\r\n|-------\1([$+#])\r\n)"
     ).encode()
 )
 
 _FLAGS = b"$+#"
+_TAILS = (b"$\r\n", b"+\r\n", b"#\r\n")
 _MAX_START_LINE = 2048
 _PREFIX = b"MSRP "
 
@@ -279,41 +280,41 @@ class FrameParser:
         return after + 3 - start
 
     def _read_usual(self, work: bytes, start: int, frames: list[Frame]) -> int:
-        """Read a whole frame of the usual kind.  Returns its length, 0 for any other."""
+        """Read a usual frame, also a SEND that only binds.  Returns its length, 0 for any other."""
         limits = self._limits
         response = _USUAL_RESPONSE.match(work, start)
         if response is not None and response.end() - start <= limits.max_header_size:
             transaction_id, code, comment = response.groups()
             text = comment.decode("ascii").strip() if comment else ""
-            transaction_id = transaction_id.decode("ascii")
-            frames.append(Response(transaction_id, int(code), text, response[0]))
+            frames.append(Response(transaction_id.decode("ascii"), int(code), text, response[0]))
             return response.end() - start
         send = _USUAL_SEND.match(work, start)
-        if send is None:
+        if send is None or send.end() - start > limits.max_header_size:
             return 0
         (transaction_id, to_path, from_path, message_id, byte_range, success, failure,
-         media_type) = send.groups()  # fmt: skip
-        body_at = send.end()
-        end_line = b"\r\n-------" + transaction_id
-        # An empty body may lack its own CRLF: then it is not usual.
-        at = work.find(end_line, body_at - 2)
-        after = at + len(end_line)
-        if at < body_at or work[after + 1 : after + 3] != b"\r\n" or work[after] not in _FLAGS:
-            return 0
-        if body_at - start > limits.max_header_size or at - body_at > limits.max_body:
-            return 0
+         media_type, flag) = send.groups()  # fmt: skip
+        body_at = stop = send.end()
+        if not flag:
+            end_line = b"\r\n-------" + transaction_id
+            # An empty body may lack its own CRLF: then it is not usual.
+            at = work.find(end_line, body_at - 2)
+            stop = at + len(end_line) + 3
+            tail = work[stop - 3 : stop]
+            if tail not in _TAILS or not body_at <= at <= body_at + limits.max_body:
+                return 0
+            flag = tail[:1]
         request = Request(transaction_id.decode("ascii"), "SEND")
         request.to_path_text = to_path.decode("ascii")
         request.from_path_text = from_path.decode("ascii")
         request.message_id = message_id.decode("ascii")
-        request.content_type = media_type.decode("ascii")
         request.byte_range = _parse_byte_range(byte_range.decode("ascii"))
         request.success_report = success == b"yes"
         request.failure_report = failure.decode("ascii") if failure else "yes"
-        request.body = work[body_at:at]
-        request.continuation = chr(work[after])
+        if media_type:
+            request.content_type, request.body = media_type.decode("ascii"), work[body_at:at]
+        request.continuation = flag.decode("ascii")
         frames.append(request)
-        return after + 3 - start
+        return stop - start
 
     def _find_body(
         self, work: bytes | bytearray, start: int, searched: int, end_line_at: int

@@ -84,6 +84,20 @@ class RequestTests(SynchronousTestCase):
         self.assertIsNone(self.one(request()).body)
         self.assertEqual(self.one(request("MSRP abcd SEND", "Content-Type: a/b", "", "")).body, b"")
 
+    def test_binding(self) -> None:
+        """The SEND without a body that nearly all peers bind a session with."""
+        lines = ("MSRP abcd SEND", "Message-ID: m1", "Byte-Range: 1-0/0", "Failure-Report: no")
+        for flag in "$+#":
+            found = self.one(request(*lines, end=f"-------abcd{flag}"))
+            self.assertEqual((found.message_id, found.byte_range), ("m1", ByteRange(1, 0, 0)))
+            self.assertEqual((found.to_path_text, found.from_path_text), (TO, FROM))
+            self.assertEqual((found.failure_report, found.success_report), ("no", False))
+            self.assertEqual((found.continuation, found.truncated), (flag, False))
+            self.assertIsNone(found.content_type)
+            self.assertIsNone(found.body)
+        with self.assertRaises(FramingError):
+            parse(request(*lines), Limits(max_header_size=60))
+
     def test_report(self) -> None:
         found = self.one(request("MSRP abcd REPORT", "Message-ID: m1", "Status: 000 200"))
         self.assertEqual(found.status, Status("000", 200, ""))
