@@ -70,6 +70,8 @@ SCHEMAS: tuple[str, ...] = (
 _ENTRY_FIELDS = JournalEntry.__struct_fields__
 _DIALOG_FIELDS = JournalDialog.__struct_fields__
 
+_AS_THEY_ARE = frozenset({int, float, bool, bytes})
+
 _PUT_ENTRY = (
     f"INSERT INTO messages ({', '.join(_ENTRY_FIELDS)})"
     f" VALUES ({', '.join('?' * len(_ENTRY_FIELDS))})"
@@ -94,7 +96,7 @@ _END_DIALOG = "DELETE FROM dialogs WHERE call_id = ?"
 
 def entry_put(entry: JournalEntry) -> Change:
     """Write an entry, or what has changed of it."""
-    return _PUT_ENTRY, tuple(map(_to_column, msgspec.structs.astuple(entry)))
+    return _PUT_ENTRY, _to_columns(msgspec.structs.astuple(entry))
 
 
 def entry_ended(id: str, outcome: Outcome, now: float) -> Change:
@@ -110,12 +112,24 @@ def ended_forgotten(before: float) -> Change:
 
 def dialog_put(dialog: JournalDialog) -> Change:
     """Write a dialog."""
-    return _PUT_DIALOG, tuple(map(_to_column, msgspec.structs.astuple(dialog)))
+    return _PUT_DIALOG, _to_columns(msgspec.structs.astuple(dialog))
 
 
 def dialog_ended(call_id: str) -> Change:
     """Forget a dialog."""
     return _END_DIALOG, (_to_column(call_id),)
+
+
+def _to_columns(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Most are what they are: two calls where there would be twenty.
+    return tuple(
+        [
+            value
+            if type(value) in _AS_THEY_ARE or (value.__class__ is str and value.isascii())
+            else _to_column(value)
+            for value in values
+        ]
+    )
 
 
 def _to_column(value: Any) -> Any:
