@@ -124,9 +124,11 @@ class Dialog:
     def ack(self, invite: Request) -> Request:
         """The ACK of a 2xx to an INVITE of ours (§13.2.2.4)."""
         ack = self._request("ACK", invite.cseq.number)
-        for name in ("Authorization", "Proxy-Authorization"):  # §22.1: an ACK can't be asked
-            for value in invite.headers.get_all(name):
-                ack.headers.add(name, value)
+        first = invite.headers.firsts()
+        if "authorization" in first or "proxy-authorization" in first:
+            for name in ("Authorization", "Proxy-Authorization"):  # §22.1: an ACK can't be asked
+                for value in invite.headers.get_all(name):
+                    ack.headers.add(name, value)
         return ack
 
     def _request(self, method: str, cseq: int) -> Request:

@@ -155,7 +155,7 @@ class Headers:
         first: dict[str, str] = {}
         more: dict[str, list[str]] = {}
         for name, value in self.items():
-            key = header_key(name)
+            key = KEYS.get(name) or header_key(name)
             if key not in first:
                 first[key] = value
             elif key in more:
@@ -239,7 +239,7 @@ class Headers:
         """Put a field before all others."""
         self.items().insert(0, (canonical_name(name), value))
         self._added(name, value)
-        self.typed.pop(header_key(name), None)
+        self.typed.pop(KEYS.get(name) or header_key(name), None)
 
     def set(self, name: str, value: str) -> None:
         """Replace a header: one line with this value, where the first one was, else at the end."""
@@ -259,11 +259,12 @@ class Headers:
 
     def replace_first(self, name: str, value: str) -> None:
         """Give the first line of a header another value; others of that name stay."""
-        key = header_key(name)
+        key = KEYS.get(name) or header_key(name)
         first = self.usual()
-        if key not in first and key not in self.firsts():
-            return
-        first = self.usual()
+        if key not in first:
+            first = self.firsts()
+            if key not in first:
+                return
         first[key] = value
         if key in self._more:
             self._more[key][0] = value

@@ -137,9 +137,10 @@ class InviteUsage:
         usage = cls(agent, listener, agent.new_call_id())
         usage.state = UsageState.CALLING
         try:
-            for text in (ruri, from_uri, to_uri):
-                parse_uri(text)
-            hop = first_hop(agent.settings, parse_uri(ruri))
+            target = parse_uri(ruri)
+            parse_uri(from_uri)
+            parse_uri(to_uri)
+            hop = first_hop(agent.settings, target)
         except SipError as error:
             usage._fail(error.status, error.reason)
             return usage

@@ -134,15 +134,15 @@ def goes_over_tls(ruri: str, settings: SipSettings) -> bool:
 
     False for what is no URI.  No DNS record turns a True into anything else.
     """
-    listen = [text.lower() for text in settings.listen]
-    if not any(one.startswith("tls:") for one in listen):
+    listen = [text[:4].lower() for text in settings.listen]
+    if "tls:" not in listen:
         return False
     try:
         uri = parse_uri(ruri)
     except SipError:
         return False
     hops: Sequence[Uri] = Proxies(settings).of(uri) or (uri,)
-    only_tls = all(one.startswith("tls:") for one in listen)
+    only_tls = all(one == "tls:" for one in listen)
     return all(
         isinstance(hop, SipUri)
         and (
