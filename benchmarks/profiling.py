@@ -77,8 +77,8 @@ class Work(NamedTuple):
 WORKS = {
     "page2msrp": Work("message", "page2msrp", False, 50, 8, 1000),
     "msrp2page": Work("message", "msrp2page", False, 50, 8, 1000),
-    "setup-page2msrp": Work("session", "page2msrp", True, 20, 2, 300),
-    "setup-msrp2page": Work("session", "msrp2page", True, 20, 2, 300),
+    "setup-page2msrp": Work("session", "page2msrp", True, 20, 4, 300),
+    "setup-msrp2page": Work("session", "msrp2page", True, 20, 4, 300),
 }
 
 
