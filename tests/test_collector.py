@@ -5,7 +5,14 @@ import gc
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpgw.collector import FULL_INTERVAL, PATIENCE, QUIET_INTERVAL, YOUNG, Collector
+from msrpgw.collector import (
+    FULL_INTERVAL,
+    PATIENCE,
+    QUIET_INTERVAL,
+    YOUNG,
+    YOUNG_INTERVAL,
+    Collector,
+)
 
 
 class Circle:
@@ -53,6 +60,15 @@ class CollectorTests(SynchronousTestCase):
         self.assertEqual(Circle.alive, 0)
         self.assertLess(len(gc.get_objects()), YOUNG)
         self.assertGreater(gc.get_freeze_count(), len(kept))
+
+    def test_young_under_an_even_load(self) -> None:
+        """What is new does not pile up where as many objects go as come."""
+        lives = [[] for _ in range(10 * YOUNG)]  # type: list[list[object]]
+        for number in range(len(lives)):
+            lives[number] = []  # the one that goes was there before
+            if number % 1000 == 0:
+                self.clock.advance(YOUNG_INTERVAL)
+                self.assertLess(len(gc.get_objects()), YOUNG)
 
     def test_old_in_a_quiet_moment(self) -> None:
         self.old_garbage()
