@@ -50,6 +50,9 @@ class Outcome(NamedTuple):
     unanswered: int
     lost: int  #: answered well, and never came
     contradicted: int  #: refused, and came
+    held_ms: float  #: by which the driver was late at worst with what it had to do
+    waited: float  #: seconds in each that the measured threads were ready and had no core
+    stolen_ms: float  #: of all cores, that the host gave to other machines, in ticks of 10 ms
     slices: tuple[Slice, ...] = ()  #: of an open loop
     slice: float = 0.0  #: seconds of each
 

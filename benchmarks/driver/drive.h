@@ -29,6 +29,8 @@ __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ..
 /* cpu.c: CPU seconds of all threads of the measured processes, and our own */
 void measure_processes(const char *pids);
 double cpu_used(void);
+double cpu_waited(void); /* that they could have used, had there been a core for them */
+double cpu_stolen(void); /* of all cores, that the host gave to others */
 double cpu_of_driver(void);
 
 /* net.c: sockets of one kind each, whose writes are gathered until the end of a turn */
@@ -108,6 +110,8 @@ void text_received(enum way way, int i, long number, long size);
 const char *first_send(int i); /* headers and body of a session's first SEND */
 void cycle_up(int i);          /* a session used once can be used */
 void cycle_ended(int i);       /* and is over */
+void cycle_refused(int i, int status);
+int forgiving(void); /* whether sessions that fail are counted, and no reason to give up */
 
 /* arguments of a command: NAME=VALUE ... */
 long number_of(const char *arguments, const char *name, long otherwise);

@@ -5,7 +5,7 @@
  * a while pays for all that should have been sent meanwhile.  A session's answer is that to its message. */
 #include "drive.h"
 
-enum { RECEIVED = 1, ANSWERED = 2, REFUSED = 4, AGAIN = 8 };
+enum { RECEIVED = 1, ANSWERED = 2, REFUSED = 4, AGAIN = 8, ENDED = 16 };
 enum { STALL = 10, TOGETHER = 64, TRIES = 4, UNENDED = 20, MOST_TEXT = 60000, SLICES = 2000 };
 
 #define SLICE 0.25 /* seconds in which messages are due that are shown together */
@@ -33,7 +33,10 @@ static enum way way;
 static int cycle, each, sessions, tolerant, fresh = FRESH, base;
 static long first, count, warmup, window, rate, then_rate, after, size, chunk;
 static long sent, answers, complete, refused, later, repeated;
-static double begin, measured_from, cpu_then, own_then, cpu_end, own_end, last_answer;
+static double begin, last_answer, held;
+static struct meter {
+    double at, used, waited, stolen, own;
+} from, until;
 static char filling[MOST_TEXT];
 
 long number_of(const char *arguments, const char *name, long otherwise) {
@@ -45,6 +48,10 @@ long number_of(const char *arguments, const char *name, long otherwise) {
 
 enum way way_of(const char *arguments) {
     return strstr(arguments, " way=msrp2page") ? MSRP2PAGE : strstr(arguments, " way=both") ? BOTH : PAGE2MSRP;
+}
+
+static struct meter read_meters(void) {
+    return (struct meter){now(), cpu_used(), cpu_waited(), cpu_stolen(), cpu_of_driver()};
 }
 
 static enum way way_of_message(long k) { return way == BOTH ? (enum way)(k & 1) : way; }
@@ -135,10 +142,9 @@ const char *first_send(int i) {
 
 /* What became of it */
 
-
 static void over(long k) {
     messages[k].ended = last_answer = now();
-    if (++answers == warmup) cpu_then = cpu_used(), own_then = cpu_of_driver(), measured_from = now();
+    if (++answers == warmup) from = read_meters();
 }
 
 static void completed(long k) {
@@ -184,21 +190,26 @@ void cycle_up(int i) {
     if (messages[k].state & RECEIVED) completed(k);
 }
 
+void cycle_refused(int i, int status) { answered(first + i - base, status); }
+
+int forgiving(void) { return cycle && tolerant; }
+
 void cycle_ended(int i) {
     long k = i - base;
     if (!cycle || k < 0 || k >= sent) return;
+    messages[k].state |= ENDED;
     last_answer = now();
     complete++;
 }
 
-void text_received(enum way from, int i, long number, long length) {
+void text_received(enum way came, int i, long number, long length) {
     long k = number - first;
     if (k < 0 || k >= sent) return; /* the text that opened a session, or one given up */
     struct message *it = &messages[k];
     if (length != size) fail("message %ld has %ld bytes in place of %ld", k, length, size);
     if (it->state & RECEIVED) {
         /* Our 200 to a MESSAGE came late; over MSRP nothing comes twice. */
-        if (options.transport != UDP || (from == PAGE2MSRP && options.peer != KAMAILIO)) fail("message %ld came twice", k);
+        if (options.transport != UDP || (came == PAGE2MSRP && options.peer != KAMAILIO)) fail("message %ld came twice", k);
         repeated++;
         return;
     }
@@ -206,9 +217,9 @@ void text_received(enum way from, int i, long number, long length) {
     if (i >= 0) {
         if (i != session_of(k)) fail("message %ld of session %d came to session %d", k, session_of(k), i);
         /* What UDP lost and was sent again may be overtaken. */
-        if (number < session[i].last[from] && !(it->state & AGAIN) && !tolerant)
-            fail("message %ld came after %ld", k, session[i].last[from] - 1 - first);
-        if (number >= session[i].last[from]) session[i].last[from] = number + 1;
+        if (number < session[i].last[came] && !(it->state & AGAIN) && !tolerant)
+            fail("message %ld came after %ld", k, session[i].last[came] - 1 - first);
+        if (number >= session[i].last[came]) session[i].last[came] = number + 1;
     }
     if (cycle ? session[i < 0 ? 0 : i].up : it->state & ANSWERED && !(it->state & REFUSED)) completed(k);
 }
@@ -218,10 +229,10 @@ void text_received(enum way from, int i, long number, long length) {
 static int rise(const void *a, const void *b) { return *(const float *)a < *(const float *)b ? -1 : *(const float *)a > *(const float *)b; }
 
 /* Milliseconds from due to answered, in order; what has no answer yet has waited until now. */
-static long latencies(long from, long to, float *out) {
+static long latencies(long k, long to, float *out) {
     long n = 0;
     double at = now();
-    for (long k = from; k < to; k++)
+    for (; k < to; k++)
         if (!(messages[k].state & REFUSED)) out[n++] = ((messages[k].ended ? messages[k].ended : at) - messages[k].due) * 1e3;
     qsort(out, n, sizeof *out, rise);
     return n;
@@ -239,25 +250,25 @@ static void tell_slices(float *room) {
     }
     printf(", \"slice\": %g, \"slices\": [", SLICE);
     for (long k = 0, slice = 0; k < sent && slice < SLICES; slice++) {
-        long from = k, no = 0;
+        long first_due = k, no = 0;
         for (; k < sent && messages[k].due < begin + (slice + 1) * SLICE; k++) no += !!(messages[k].state & REFUSED);
-        long n = latencies(from, k, room);
-        printf("%s[%ld, %.3f, %ld, %ld]", slice ? ", " : "", k - from, share(room, n, 0.99), no, came[slice]);
+        long n = latencies(first_due, k, room);
+        printf("%s[%ld, %.3f, %ld, %ld]", slice ? ", " : "", k - first_due, share(room, n, 0.99), no, came[slice]);
     }
     printf("]");
 }
 
 static void tell(void) {
     long lost = 0, unanswered = 0, contradicted = 0, counted = answers - warmup;
-    double seconds = last_answer - measured_from, own = own_end - own_then, used = cpu_end - cpu_then;
+    double seconds = last_answer - from.at, own = until.own - from.own, used = until.used - from.used;
     float *room = malloc(sent * sizeof *room);
     for (long k = 0; k < sent; k++) {
         int state = messages[k].state;
-        unanswered += !(state & ANSWERED);
+        unanswered += !(state & ANSWERED) || (cycle && !(state & (ENDED | REFUSED)));
         lost += (state & (ANSWERED | RECEIVED | REFUSED)) == ANSWERED;
         contradicted += (state & (RECEIVED | REFUSED)) == (RECEIVED | REFUSED);
     }
-    if (counted < 1 || !measured_from) counted = 1, seconds = seconds > 0 ? seconds : 1e9;
+    if (counted < 1 || !from.at) counted = 1, seconds = seconds > 0 ? seconds : 1e9;
     printf("{\"messages\": %ld, \"seconds\": %.4f, \"rate\": %.1f, \"cpu_us\": %.3f, \"driver_us\": %.3f, \"driver_busy\": %.3f",
            counted, seconds, counted / seconds, used * 1e6 / counted, own * 1e6 / counted, own / seconds);
     long n = latencies(warmup, sent, room);
@@ -265,6 +276,8 @@ static void tell(void) {
            share(room, n, 0.9), share(room, n, 0.99), share(room, n, 0.999), share(room, n, 1));
     printf(", \"accepted_later\": %ld, \"repeated\": %ld, \"refused\": %ld, \"unanswered\": %ld, \"lost\": %ld, \"contradicted\": %ld",
            later, repeated, refused, unanswered, lost, contradicted);
+    printf(", \"held_ms\": %.3f, \"waited\": %.4f, \"stolen_ms\": %.0f", held * 1e3, (until.waited - from.waited) / seconds,
+           (until.stolen - from.stolen) * 1e3);
     if (rate) tell_slices(room);
     printf("}\n");
     fflush(stdout);
@@ -318,7 +331,7 @@ void run_load(const char *arguments, int is_cycle) {
     for (int tries = 0; tries < TRIES; tries++) again[tries].first = -1;
     memset(filling, 'x', sizeof filling);
     sent = answers = complete = refused = later = repeated = 0;
-    measured_from = last_answer = 0;
+    last_answer = held = 0, from = (struct meter){0};
     begin = now();
     double progress = begin, drain = number_of(arguments, "drain", 0);
     for (long then = 0; complete < count;) {
@@ -331,6 +344,8 @@ void run_load(const char *arguments, int is_cycle) {
         if (bye < limit) limit = bye;
         if (rate && sent < count && due_of(sent) < limit) limit = due_of(sent);
         turn(limit);
+        /* Whatever we had to do then: who kept us from it kept the measured process, too, or feigned a delay. */
+        if (answers >= warmup && now() - limit > held) held = now() - limit;
         if (complete != then)
             then = complete, progress = now();
         else if (!tolerant && now() - progress > STALL)
@@ -338,7 +353,7 @@ void run_load(const char *arguments, int is_cycle) {
         if (tolerant && sent == count && now() > messages[count - 1].due + drain) break;
     }
     while (late_pending()) turn(now() + 0.1); /* the gateway has them in custody until then */
-    cpu_end = cpu_used(), own_end = cpu_of_driver();
+    until = read_meters();
     if (each && !cycle) end_fresh();
     tell();
     free(messages), free(again_at), free(leaving);

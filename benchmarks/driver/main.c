@@ -28,7 +28,8 @@
  *     sessions=N   only so many of the sessions
  *     each=N       flow: N messages into each of new sessions, which they open
  *     slow=MS      milliseconds that an MSRP user takes to answer a SEND
- *     drain=S      what is refused or lost is only counted, S seconds after the last one was due
+ *     drain=S      what is refused or lost is only counted, S seconds after the last one was due; of
+ *                  cycles sessions that don't end, too
  *
  * Without drain it exits with 1, saying why, when a message was lost, came twice or out of the order of
  * its session, or was refused. */

@@ -11,6 +11,10 @@ void msrp_send(struct conn *conn, int i, const char *tid, const char *rest, char
 static void response(struct conn *conn, const char *tid, const char *status) {
     int i = conn->session;
     if (*tid == 'b') {
+        if (strncmp(status, "200", 3) && forgiving()) {
+            cycle_refused(i, atoi(status));
+            return;
+        }
         if (strncmp(status, "200", 3)) fail("MSRP response %.*s to the first SEND", (int)strcspn(status, "\r"), status);
         session[i].bound = 1;
         came_up(i);

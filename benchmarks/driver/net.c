@@ -139,7 +139,7 @@ static void read_stream(struct conn *conn) {
         if (n < 0 && errno == EAGAIN) break;
         if (n <= 0) {
             /* A session that is over takes its connection along. */
-            if (conn->kind == MSRP && session[conn->session].ended) {
+            if (conn->kind == MSRP && (session[conn->session].ended || forgiving())) {
                 session[conn->session].msrp = 0;
                 hang_up(conn);
                 return;

@@ -92,7 +92,7 @@ static void request(struct conn *conn, char *text, char *body, long size) {
             "Content-Length: %d\r\n\r\n%s", head, i, options.own_port, transport(), length, media);
         return;
     }
-    if (!strncmp(text, "BYE ", 4)) fail("the peer ended session %d:\n%s", i, text);
+    if (!strncmp(text, "BYE ", 4) && !forgiving()) fail("the peer ended session %d:\n%s", i, text);
     say(conn, "SIP/2.0 200 OK\r\n%sContent-Length: 0\r\n\r\n", head);
     if (!strncmp(text, "MESSAGE ", 8) && isxdigit(*body))
         text_received(options.peer == KAMAILIO ? PAGE2MSRP : MSRP2PAGE, options.peer == GATEWAY ? i : -1, strtol(body, 0, 16), size);
@@ -122,6 +122,18 @@ static void acknowledge(const char *text, int i) {
         generation);
 }
 
+/* §17.1.1.3: to where the INVITE went, with its branch. */
+static void acknowledge_refusal(const char *text, int i) {
+    int to = 0;
+    const char *to_value = line(text, "\r\nTo: ", &to);
+    say(sip,
+        "ACK sip:p%d@127.0.0.1:%d%s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKi%d.%d;rport\r\n"
+        "Max-Forwards: 70\r\nFrom: <sip:s%d@127.0.0.1:%d>;tag=i%d\r\nTo: %.*s\r\nCall-ID: i%d.%d@127.0.0.1\r\n"
+        "CSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n",
+        i, options.own_port, transport(), via(), options.own_port, i, generation, i, options.own_port, i, to, to_value, i,
+        generation);
+}
+
 void send_message(const char *id, int i, const char *body, long size) {
     say(sip,
         "MESSAGE sip:s%d@127.0.0.1:%d%s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bK%s;rport\r\n"
@@ -144,6 +156,10 @@ static void response(char *text, char *body) {
         return;
     }
     int i = atoi(id + 1);
+    if (status >= 300 && forgiving()) {
+        if (*id == 'i') acknowledge_refusal(text, i), cycle_refused(i, status);
+        return;
+    }
     if (status >= 300) fail("SIP response %.*s to %c%d", (int)strcspn(text, "\r"), text, *id, i);
     if (*id == 'i') {
         if (!session[i].bye) learn_path(i, body), keep_bye(i, text, "\r\nFrom: ", "\r\nTo: ", "");

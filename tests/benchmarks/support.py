@@ -22,6 +22,9 @@ OUTCOME = Outcome(
     unanswered=0,
     lost=0,
     contradicted=0,
+    held_ms=0.5,
+    waited=0.01,
+    stolen_ms=0.0,
 )
 
 

@@ -65,6 +65,7 @@ class FloorTests(DriverCase):
             pausing.start()
             run = floor.driver.flow(way="msrp2page", rate=200, messages=300, warmup=1)
             pausing.join()
+        self.assertGreater(run.held_ms, 250)
         # 60 of 300 were due meanwhile, evenly: the p90 waited about half of the pause.
         self.assertGreater(run.p90_ms, 80)
         self.assertGreater(run.max_ms, 250)
@@ -104,6 +105,22 @@ class GatewayTests(DriverCase):
         self.assertEqual((told["msrpgw:sessions"], told["msrp:connections"]), (0, 0))
         self.assertEqual(told["msrpgw:setups_established"], 20 + 20 + 60 + 60 + 4)
         self.assertEqual(told["msrpgw:to_msrp_delivered"], 20 + 100 + 100 + 60 + 200)
+
+    def test_sessions_that_arrive(self) -> None:
+        """So many a second; those that are refused are counted and harm no others."""
+        place = self.room()
+        load = {"messages": 60, "warmup": 10, "rate": 200, "drain": 2}
+        for way in ("page2msrp", "msrp2page"):
+            with running("gateway", place) as gateway:
+                run = gateway.driver.cycle(way=way, **load)
+                self.assertWell(run, 50)
+                self.assertGreater(run.p50_ms, 0)
+                self.assertLess(run.waited, 1)
+            full = Setting(configuration="[gateway]\nmax_sessions = 5\n")
+            with running("gateway", place, full) as gateway:
+                gateway.driver.open(5)
+                run = gateway.driver.cycle(way=way, **load)
+                self.assertEqual((run.refused, run.harmed), (60, 60))
 
     def test_large_and_secure(self) -> None:
         transport = "tls" if speaks_tls() else "tcp"
