@@ -18,6 +18,7 @@ from twisted.internet import protocol, reactor, ssl
 TRANSPORT = sys.argv[1]
 SIP_PORT, MSRP_PORT, PAGE_PORT = map(int, sys.argv[2:5])
 LOOPBACK = "127.0.0.1"
+BACKLOG = 4096  # of thousands of connections at once
 PAGE = (LOOPBACK, PAGE_PORT)
 URI = re.compile(r"<([^>]*)>")
 
@@ -182,9 +183,9 @@ def listen(port: int, kind: type[protocol.Protocol], tls: bool) -> None:
     factory = protocol.Factory.forProtocol(kind)
     if tls:
         context = ssl.DefaultOpenSSLContextFactory(sys.argv[5], sys.argv[5])
-        reactor.listenSSL(port, factory, context, interface=LOOPBACK)
+        reactor.listenSSL(port, factory, context, BACKLOG, LOOPBACK)
     else:
-        reactor.listenTCP(port, factory, interface=LOOPBACK)
+        reactor.listenTCP(port, factory, BACKLOG, LOOPBACK)
 
 
 listen(MSRP_PORT, Msrp, "msrps" in sys.argv)

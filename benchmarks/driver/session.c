@@ -3,6 +3,8 @@
 
 enum { AT_A_TIME = 20, STALL = 10 };
 
+#define ACCEPTING 0.004 /* seconds for the floor to accept so many connections */
+
 struct session *session;
 int generation;
 static int count, up, closed;
@@ -52,9 +54,11 @@ int open_sessions(int wanted, enum way way) {
             static const char text[] = "opening the session";
             snprintf(id, sizeof id, "o%d.%d", called, generation);
             if (options.peer == FLOOR) session[called].msrp = dial_msrp(called);
-            if (bare)
+            if (bare) {
                 session[called].up = 1, up++;
-            else if (way == PAGE2MSRP)
+                /* What its backlog can't hold looks connected here, and is reset a minute later. */
+                if (options.peer == FLOOR && up % AT_A_TIME == 0) linger(ACCEPTING);
+            } else if (way == PAGE2MSRP)
                 send_message(id, called, text, sizeof text - 1);
             else
                 invite(called);
