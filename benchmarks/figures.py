@@ -12,6 +12,13 @@ from benchmarks.driving import Outcome
 #: times the floor's CPU per message, and what would be fine
 TARGET, STRETCH = 2.0, 1.6
 
+#: of a rate that fail in a row before it is given up
+TRIES = 2
+
+#: what a quiet machine stays below: milliseconds that the driver was late, share of the time that
+#: the measured process had no core though it was ready, share that the host took
+LATE_MS, WAITED, STOLEN = 20.0, 0.1, 0.01
+
 
 class Spread(NamedTuple):
     """One figure over several runs."""
@@ -35,25 +42,83 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> Spread:
     return spread(a / b for a, b in zip(over, under, strict=True))
 
 
+class Disturbance(NamedTuple):
+    """The worst that the machine did during some measurements."""
+
+    held_ms: float  #: by which the driver was late
+    waited: float  #: share of the time that the measured process was ready and had no core
+    stolen: float  #: share of the time that the host took from either core
+
+    def __str__(self) -> str:
+        return (
+            f"the driver was at most {self.held_ms:.0f} ms late, what was measured had no core for"
+            f" {self.waited:.0%} of the time, and the host took {self.stolen:.1%}"
+        )
+
+    @property
+    def severe(self) -> bool:
+        """Whether figures may be the machine's and not the measured process's."""
+        return self.held_ms > LATE_MS or self.waited > WAITED or self.stolen > STOLEN
+
+
+def disturbance(outcomes: Iterable[Outcome]) -> Disturbance:
+    """The worst of each in at least one measurement, not always the same one."""
+    told = [(each.held_ms, each.waited, each.stolen_ms / 1e3 / each.seconds) for each in outcomes]
+    return Disturbance(*map(max, zip(*told, strict=True)))
+
+
 def median(outcomes: Sequence[Outcome], field: str) -> float:
     """Of one figure."""
     found: float = statistics.median(getattr(outcome, field) for outcome in outcomes)
     return found
 
 
-def bisect(good: Callable[[float], bool], low: float, high: float, precision: float) -> float:
+class Added(NamedTuple):
+    """Latency at one rate, in milliseconds: medians over pairs of floor and gateway in turn."""
+
+    floor: float  #: p99
+    gateway: float
+    added: float  #: of the differences between neighbours in time
+    pairs: int
+
+
+def added(pairs: Sequence[tuple[Outcome, Outcome]]) -> Added:
+    """What the gateway adds to the floor's p99; one pause of the machine is only one pair's."""
+    return Added(
+        statistics.median(floor.p99_ms for floor, _ in pairs),
+        statistics.median(gateway.p99_ms for _, gateway in pairs),
+        statistics.median(gateway.p99_ms - floor.p99_ms for floor, gateway in pairs),
+        len(pairs),
+    )
+
+
+def patient(good: Callable[[float], bool], tries: int = TRIES) -> Callable[[float], bool]:
+    """Whether a rate is good at last: bad only when so many tries in a row are.
+
+    A pause of the machine makes a good rate look bad, but nothing makes a bad one look good: to
+    pass, a try has to carry every message.  So one that passes decides, and one that fails is
+    repeated.  Were a fifth of all tries disturbed, a search that meets three good rates would go
+    astray in 49 % of all runs with one try each, in 28 % with the majority of three, and in 12 %
+    with two failures in a row.
+    """
+    return lambda rate: any(good(rate) for _ in range(tries))
+
+
+def bisect(good: Callable[[float], bool], start: float, stride: float, precision: float) -> float:
     """The highest rate that is good, to a factor of ``1 + precision``.
 
-    Looks below ``low`` and above ``high`` where it must; 0 when not even a hundredth of ``low``
-    is good.
+    Strides from ``start``, up or down, each the square of the one before, and halves what lies
+    between the last two rates.  0 when not even a hundredth of ``start`` is good.
     """
-    least = low / 100
-    while not good(low):
-        low, high = low / 2, low
-        if low < least:
-            return 0.0
-    while good(high):
-        low, high = high, high * 1.5
+    low = high = start
+    if good(start):
+        while good(high := low * stride):
+            low, stride = high, stride**2
+    else:
+        while not good(low := high / stride):
+            high, stride = low, stride**2
+            if high < start / 100:
+                return 0.0
     while high > low * (1 + precision):
         middle = (low * high) ** 0.5
         if good(middle):

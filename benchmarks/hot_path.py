@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.driving import Outcome
-from benchmarks.figures import Spread, median, ratios, verdict
+from benchmarks.figures import Disturbance, Spread, disturbance, median, ratios, verdict
 from benchmarks.subjects import DEFAULTS, Room, Setting, Subject, kamailio, running
 
 ARROWS = {"page2msrp": "page->msrp", "msrp2page": "msrp->page", "both": "both ways"}
@@ -74,6 +74,11 @@ class Row(NamedTuple):
         """The most that the driver needed of its core."""
         return max(each.driver_busy for each in (*self.floor, *self.gateway, *self.kamailio))
 
+    @property
+    def disturbance(self) -> Disturbance:
+        """What the machine did to floor and gateway meanwhile."""
+        return disturbance((*self.floor, *self.gateway))
+
     def remarks(self) -> Iterator[str]:
         """What makes the row worth less than it seems."""
         if self.driver_busy > 0.8:
@@ -83,6 +88,8 @@ class Row(NamedTuple):
         behind = median(self.gateway, "rate") < 0.98 * self.load.rate
         if behind:
             yield "the gateway did not keep up with the rate"
+        if self.disturbance.severe:
+            yield f"the machine was not quiet: {self.disturbance}"
 
 
 def measure(subject: Subject, load: Load, sessions: int) -> Outcome:

@@ -11,15 +11,16 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import full, lifecycle
+from benchmarks.driving import BenchError
 from benchmarks.full import Extent, Section
 from benchmarks.hot_path import Load, Row
-from benchmarks.lifecycle import Crowd, Idle
+from benchmarks.lifecycle import Crowd, Cycles, Idle
 from benchmarks.subjects import DEFAULTS, Room, Setting
 from benchmarks.sustained import Sustained
 from tests.benchmarks.support import OUTCOME, outcome
 
 PLACE = cast(Room, None)
-EXTENT = Extent(2, 1.0, 100, 1000)
+EXTENT = Extent(2, 1.0, 1.5, 3, 100, 1000)
 
 
 class SectionTests(SynchronousTestCase):
@@ -84,19 +85,43 @@ class SectionTests(SynchronousTestCase):
         self.assertEqual(asked[-1][0].slow, 400)
 
     def test_cycles(self) -> None:
-        runs = [("page2msrp", outcome(rate=1400.0)), ("msrp2page", outcome(rate=1600.0))]
+        # A core is what counts, not how many the closed loop came to.
+        dear, cheap = outcome(cpu_us=670.0, rate=1600.0), outcome(cpu_us=660.0, rate=1400.0)
+        runs = [
+            ("page2msrp", Cycles(dear, outcome(refused=2, unanswered=1, cpu_us=700.0))),
+            ("msrp2page", Cycles(cheap, outcome(waited=0.3))),
+        ]
         self.patch(lifecycle, "cycles", lambda *arguments: iter(runs))
-        self.patch(lifecycle, "burst", lambda *arguments: iter([outcome(unanswered=3)]))
+        self.patch(lifecycle, "burst", lambda *arguments: iter([outcome(unanswered=4)]))
         section = full.of_cycles(PLACE, EXTENT)
-        name = "sessions a second, set up, used once and ended, "
+        one_core = "sessions that one core sets up, uses once and ends in a second"
+        harmed = "of these failed or lost"
         self.assertEqual(
-            self.verdicts(section), {f"{name}page->msrp": False, f"{name}msrp->page": True}
+            self.verdicts(section),
+            {
+                f"{one_core}, page->msrp": False,
+                f"{harmed}, 20 at a time, page->msrp": True,
+                f"{harmed}, 1,500 a second, page->msrp": False,
+                f"{one_core}, msrp->page": True,
+                f"{harmed}, 20 at a time, msrp->page": True,
+                f"{harmed}, 1,500 a second, msrp->page": True,
+            },
         )
-        self.assertEqual([row[-1] for row in section.table.rows], ["0", "0", "3"])
+        self.assertEqual(
+            [row[1:] for row in section.table.rows[:2]],
+            [["670", "1493", "1600", "3.0", "0"], ["700", "1429", "2000", "3.0", "3"]],
+        )
+        self.assertEqual([row[-1] for row in section.table.rows], ["0", "3", "0", "0", "4"])
+        self.assertIn("**The machine was not quiet**", section.table.note)
+        self.assertIn("no core for 30% of the time", section.table.note)
 
     def test_idle(self) -> None:
-        few = {"page2msrp": OUTCOME, "msrp2page": OUTCOME}
-        many = {"page2msrp": outcome(cpu_us=114.0), "msrp2page": outcome(cpu_us=116.0)}
+        few = {"page2msrp": [OUTCOME] * 3, "msrp2page": [OUTCOME] * 3}
+        # One of three pairs was disturbed.
+        many = {
+            "page2msrp": [outcome(cpu_us=cost) for cost in (500.0, 114.0, 90.0)],
+            "msrp2page": [outcome(cpu_us=cost) for cost in (116.0, 500.0, 90.0)],
+        }
         floor, gateway = Crowd(few, few, few), Crowd(few, few, many)
         run = Idle(10000, 9.0, 11000.0, 5000.0, 0.021, OUTCOME, floor, gateway)
         self.patch(lifecycle, "idle", lambda *arguments: iter([run]))
@@ -121,9 +146,10 @@ class SectionTests(SynchronousTestCase):
         return self.verdicts(full.of_sustained(PLACE, EXTENT))
 
     def test_sustained(self) -> None:
+        quiet, paused = outcome(p99_ms=1.0), outcome(p99_ms=500.0)
         latencies = {
-            0.5: (outcome(p99_ms=1.0), outcome(p99_ms=5.9)),
-            0.8: (outcome(p99_ms=1.0), outcome(p99_ms=21.1)),
+            0.5: [(quiet, outcome(p99_ms=p99)) for p99 in (5.9, 500.0, 5.8)],
+            0.8: [(quiet, outcome(p99_ms=21.1)), (paused, quiet), (quiet, paused)],
         }
         run = Sustained(10000.0, 4600.0, 4000.0, latencies, outcome(slice=0.25, slices=()))
         self.patch(Sustained, "goodput", 0.91)
@@ -138,6 +164,17 @@ class SectionTests(SynchronousTestCase):
                 "back to normal, page->msrp": False,
             },
         )
+
+    def test_pairs_are_told(self) -> None:
+        pairs = [(OUTCOME, outcome(p99_ms=4.0, refused=2, held_ms=120.0))] * 3
+        latencies = {0.5: pairs, 0.8: pairs}
+        run = Sustained(10000.0, 4600.0, 4000.0, latencies, None)
+        self.patch(full.sustained, "sustained", lambda *arguments: iter([("page2msrp", run)]))
+        section = full.of_sustained(PLACE, EXTENT)
+        cells = {name: cell for _, name, cell in section.table.rows}
+        self.assertEqual(cells["p99 at 50% of that, ms, 3 pairs in a run"][:4], "4.00")
+        self.assertEqual(cells["  lost or refused by the gateway"], "6")
+        self.assertIn("the driver was at most 120 ms late", section.table.note)
 
     def test_nothing_is_sustained(self) -> None:
         found = self.sustained(("page2msrp", Sustained(10000.0, 0.0, 0.0, {}, None)))
@@ -172,6 +209,31 @@ class MainTests(SynchronousTestCase):
             self.assertIn(part, text)
         self.assertEqual(json.loads((output / "small.json").read_text())["something"], 1)
         self.assertEqual(extents[0].runs, 1)
+
+    def test_written_after_each(self) -> None:
+        """What was found before something goes wrong, or is interrupted, is kept."""
+        table = full.Table("Hot path", "As it is.", ("way",), [("there",)])
+        section = Section(table, [full.Target("cost", "at most 2", "1", True)])
+
+        def broken(place: Any, extent: Extent) -> Section:
+            raise BenchError("nobody answers")
+
+        def interrupted(place: Any, extent: Extent) -> Section:
+            raise KeyboardInterrupt
+
+        self.patch(full, "SCENARIOS", {"a": broken, "b": lambda *_: section, "c": interrupted})
+        self.patch(full, "room", contextlib.nullcontext)
+        output = Path(self.mktemp())
+        self.patch(sys, "argv", ["full", "--output", str(output)])
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            self.assertRaises(KeyboardInterrupt, full.main)
+        self.assertIn("bench-full: a: nobody answers", said.getvalue())
+        self.assertIn("## Hot path", (output / "full.md").read_text())
+
+    def test_fewer_runs_of_what_no_target_is_about(self) -> None:
+        for runs, fewer in ((1, 1), (2, 1), (5, 3)):
+            self.assertEqual(EXTENT._replace(runs=runs).fewer, fewer)
 
     def test_files_are_few_enough(self) -> None:
         self.patch(lifecycle.resource, "getrlimit", lambda which: (1024, 4096))

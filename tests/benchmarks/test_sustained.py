@@ -6,22 +6,36 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.driving import BenchError, Outcome, Slice
 from benchmarks.subjects import Subject
-from benchmarks.sustained import LIMIT_MS, Sustained, highest, settle, storm, sustains
+from benchmarks.sustained import (
+    LIMIT_MS,
+    Sustained,
+    highest,
+    in_turn,
+    settle,
+    storm,
+    sustains,
+)
 from tests.benchmarks.support import outcome
 
 
 class FakeDriver:
-    """Sustains so much, and needs some time to come back to itself after more."""
+    """Sustains so much, and needs some time to come back to itself after more.
+
+    Its machine may pause in one of the loads.
+    """
 
     def __init__(self, capacity: float, **harm: float) -> None:
         self.capacity = capacity
         self.harm = harm or {"p99_ms": 2 * LIMIT_MS}
         self.dizzy = 0  #: loads that go wrong though they are small
+        self.pause = 0  #: number of the load that goes wrong for no reason of its own
         self.flows: list[dict[str, Any]] = []
 
     def flow(self, **arguments: Any) -> Outcome:
         self.flows.append(arguments)
         rate = arguments["rate"]
+        if len(self.flows) == self.pause:
+            return outcome(**self.harm)
         if rate > self.capacity:
             self.dizzy = 2
             return outcome(**self.harm)
@@ -49,6 +63,24 @@ class HighestTests(SynchronousTestCase):
         self.assertTrue(all(each.get("drain") for each in driver.flows if each["rate"]))
         # The failed tries did not spoil those after them.
         self.assertFalse(driver.dizzy)
+
+    def test_pauses(self) -> None:
+        for pause in range(2, 8):
+            driver = FakeDriver(1040.0)
+            driver.pause = pause
+            found = highest(self.subject(driver), "page2msrp", 1.0)
+            self.assertTrue(1040 / 1.051 < found <= 1040, (pause, found))
+
+    def test_in_turn(self) -> None:
+        """Floor and gateway, the same load, again and again."""
+        drivers = FakeDriver(1040.0), FakeDriver(900.0)
+        floor, gateway = map(self.subject, drivers)
+        pairs = in_turn(floor, gateway, "msrp2page", 950.0, 3)
+        self.assertEqual(len(pairs), 3)
+        self.assertEqual(drivers[0].flows, drivers[1].flows)
+        self.assertEqual([each.p99_ms > LIMIT_MS for each in pairs[0]], [False, True])
+        load = drivers[0].flows[0]
+        self.assertEqual((load["rate"], load["messages"]), (950, 1900))
 
     def test_every_harm_counts(self) -> None:
         for harm in ("refused", "unanswered", "lost", "contradicted"):

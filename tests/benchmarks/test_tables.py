@@ -86,6 +86,8 @@ class RowTests(SynchronousTestCase):
         self.assertIn("6 MESSAGEs were answered 202", remark)
         [remark] = self.row(rate=5000).remarks()
         self.assertIn("did not keep up", remark)
+        [remark] = self.row(held_ms=120.0).remarks()
+        self.assertIn("not quiet: the driver was at most 120 ms late", remark)
 
     def test_loads(self) -> None:
         self.assertEqual(load_of("both", 0), Load("both"))
