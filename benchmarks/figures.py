@@ -12,8 +12,8 @@ from benchmarks.driving import Outcome
 #: times the floor's CPU per message, and what would be fine
 TARGET, STRETCH = 2.0, 1.6
 
-#: of a rate that fail in a row before it is given up
-TRIES = 2
+#: failures of a rate before it is given up, and more of them that may be the machine's
+TRIES, EXCUSED = 2, 2
 
 #: what a quiet machine stays below: milliseconds that the driver was late, share of the time that
 #: the measured process had no core though it was ready, share that the host took
@@ -92,16 +92,30 @@ def added(pairs: Sequence[tuple[Outcome, Outcome]]) -> Added:
     )
 
 
-def patient(good: Callable[[float], bool], tries: int = TRIES) -> Callable[[float], bool]:
-    """Whether a rate is good at last: bad only when so many tries in a row are.
+def patient(attempt: Callable[[float], bool | None]) -> Callable[[float], bool]:
+    """Whether a rate is good at last: bad only when ``TRIES`` tries of it are, and none is good.
 
     A pause of the machine makes a good rate look bad, but nothing makes a bad one look good: to
     pass, a try has to carry every message.  So one that passes decides, and one that fails is
     repeated.  Were a fifth of all tries disturbed, a search that meets three good rates would go
     astray in 49 % of all runs with one try each, in 28 % with the majority of three, and in 12 %
-    with two failures in a row.
+    with two failures.  Failures of which it is known that the machine was not quiet, None in place
+    of False, don't count; but after ``EXCUSED`` of them the machine will not be quieter.
     """
-    return lambda rate: any(good(rate) for _ in range(tries))
+
+    def good(rate: float) -> bool:
+        failures = excused = 0
+        while failures < TRIES:
+            found = attempt(rate)
+            if found:
+                return True
+            if found is None and excused < EXCUSED:
+                excused += 1
+            else:
+                failures += 1
+        return False
+
+    return good
 
 
 def bisect(good: Callable[[float], bool], start: float, stride: float, precision: float) -> float:

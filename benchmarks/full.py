@@ -307,7 +307,8 @@ def of_sustained(place: Room, extent: Extent) -> Section:
     note = (
         "UDP, open loop. The highest rate at which no message is lost or refused and the p99 stays"
         f" below {sustained.LIMIT_MS:.0f} ms, by bisection from the rate at saturation, tries of"
-        f" {extent.attempt:g} s; given up is what fails {TRIES} times before it goes well."
+        f" {extent.attempt:g} s; given up is what fails {TRIES} times before it goes well, not"
+        " counting failures while the machine was not quiet."
         f" With {sustained.FEW} sessions as on the hot path; for latency and overload with"
         f" {sustained.MANY:,}. Latency: floor and gateway {sustained.TURN:g} s each, in turn; a"
         " run's figures are medians of its pairs and of their differences."

@@ -86,7 +86,15 @@ class HighestTests(SynchronousTestCase):
         for harm in ("refused", "unanswered", "lost", "contradicted"):
             subject = self.subject(FakeDriver(1000.0, **{harm: 1}))
             self.assertTrue(sustains(subject, "msrp2page", 999.0, 1.0))
-            self.assertFalse(sustains(subject, "msrp2page", 1001.0, 1.0), harm)
+            self.assertIs(sustains(subject, "msrp2page", 1001.0, 1.0), False, harm)
+
+    def test_harm_while_the_machine_was_not_quiet(self) -> None:
+        subject = self.subject(FakeDriver(1000.0, refused=1, waited=0.3))
+        self.assertIsNone(sustains(subject, "msrp2page", 1001.0, 1.0))
+        # What goes well all the same, goes well.
+        driver = FakeDriver(1000.0)
+        self.patch(driver, "flow", lambda **load: outcome(waited=0.3))
+        self.assertIs(sustains(self.subject(driver), "msrp2page", 999.0, 1.0), True)
 
     def test_never_normal_again(self) -> None:
         with self.assertRaisesRegex(BenchError, "fake, page2msrp: does not come back to normal"):
