@@ -17,7 +17,7 @@ TRIES, EXCUSED = 2, 2
 
 #: what a quiet machine stays below: milliseconds that the driver was late, share of the time that
 #: the measured process had no core though it was ready, share that the host took
-LATE_MS, WAITED, STOLEN = 20.0, 0.1, 0.01
+LATE_MS, WAITED, STOLEN = 20.0, 0.1, 0.03
 
 
 class Spread(NamedTuple):

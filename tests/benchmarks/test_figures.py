@@ -67,7 +67,7 @@ class DisturbanceTests(SynchronousTestCase):
         )
 
     def test_each_may_be_severe(self) -> None:
-        for change in ({"held_ms": 21.0}, {"waited": 0.11}, {"stolen_ms": 20.0, "seconds": 1.0}):
+        for change in ({"held_ms": 21.0}, {"waited": 0.11}, {"stolen_ms": 40.0, "seconds": 1.0}):
             self.assertTrue(disturbance([OUTCOME, outcome(**change)]).severe, change)
 
 
