@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import lifecycle, sustained
 from benchmarks.driving import HERE, BenchError, Outcome, speaks_tls
-from benchmarks.figures import TARGET, TRIES, added, disturbance, median, ratios, spread
+from benchmarks.figures import EXCUSED, TARGET, TRIES, added, disturbance, median, ratios, spread
 from benchmarks.hot_path import ARROWS, RATES, Load, Row, hot_path, load_of
 from benchmarks.machine import machine
 from benchmarks.subjects import Room, Setting, room
@@ -315,7 +315,8 @@ def of_sustained(place: Room, extent: Extent) -> Section:
         " Latency counts from when a message was due; users answer at once, so all of it is the"
         f" gateway's and the network's. Beyond: {sustained.STORM:g} s of"
         f" {sustained.EXCESS:g} times the highest rate with the retransmissions of RFC 3261, then"
-        " half of it." + (quiet(flows) if flows else "")
+        f" half of it. Pairs and storms are measured again, up to {EXCUSED} times, when the machine"
+        " was not quiet." + (quiet(flows) if flows else "")
     )
     return Section(
         Table("Sustainable rate, latency, overload", note, ("way", "", "median"), rows),

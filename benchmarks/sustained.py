@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from benchmarks.driving import BenchError, Outcome
-from benchmarks.figures import bisect, disturbance, goodput, patient, recovery
+from benchmarks.figures import bisect, calm, disturbance, goodput, patient, recovery
 from benchmarks.hot_path import load_of
 from benchmarks.subjects import Room, Subject, running
 
@@ -86,27 +86,32 @@ def in_turn(
 ) -> list[tuple[Outcome, Outcome]]:
     """Both at this rate, one after the other, so many times."""
     load = load_of(way, int(rate), TURN)._asdict()
-    return [
-        (floor.driver.flow(**load, drain=1), gateway.driver.flow(**load, drain=1))
-        for _ in range(pairs)
-    ]
+
+    def pair() -> tuple[Outcome, Outcome]:
+        return floor.driver.flow(**load, drain=1), gateway.driver.flow(**load, drain=1)
+
+    return [calm(pair) for _ in range(pairs)]
 
 
 def storm(subject: Subject, way: str, rate: float) -> Outcome:
     """More than is sustainable, and then half of that."""
     excess, rest = int(EXCESS * rate), int(rate / 2)
     many = int(excess * STORM)
-    outcome = subject.driver.flow(
-        way=way,
-        rate=excess,
-        messages=many + int(rest * CALM),
-        after=many,
-        then=rest,
-        warmup=1,
-        drain=2,
-    )
-    settle(subject, way)
-    return outcome
+
+    def once() -> tuple[Outcome]:
+        outcome = subject.driver.flow(
+            way=way,
+            rate=excess,
+            messages=many + int(rest * CALM),
+            after=many,
+            then=rest,
+            warmup=1,
+            drain=2,
+        )
+        settle(subject, way)
+        return (outcome,)
+
+    return calm(once)[0]
 
 
 def sustained(room: Room, runs: int, seconds: float, pairs: int) -> Iterator[tuple[str, Sustained]]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.driving import Slice
+from benchmarks.driving import Outcome, Slice
 from benchmarks.figures import (
     added,
     bisect,
+    calm,
     disturbance,
     goodput,
     median,
@@ -69,6 +70,28 @@ class DisturbanceTests(SynchronousTestCase):
     def test_each_may_be_severe(self) -> None:
         for change in ({"held_ms": 21.0}, {"waited": 0.11}, {"stolen_ms": 40.0, "seconds": 1.0}):
             self.assertTrue(disturbance([OUTCOME, outcome(**change)]).severe, change)
+
+
+class CalmTests(SynchronousTestCase):
+    """Measurements that are repeated when the machine was not quiet."""
+
+    def test_first_quiet_one_or_the_least_disturbed(self) -> None:
+        for waiting, chosen, count in (
+            ((0.05,), 0.05, 1),
+            ((0.3, 0.05), 0.05, 2),
+            ((0.3, 0.2, 0.4), 0.2, 3),
+        ):
+            told = iter([(OUTCOME, outcome(waited=each)) for each in (*waiting, 0.0)])
+            asked: list[int] = []
+
+            def measure(
+                told: Iterator[tuple[Outcome, Outcome]] = told, asked: list[int] = asked
+            ) -> tuple[Outcome, Outcome]:
+                asked.append(1)
+                return next(told)
+
+            self.assertEqual(calm(measure)[1].waited, chosen)
+            self.assertEqual(len(asked), count)
 
 
 class AddedTests(SynchronousTestCase):

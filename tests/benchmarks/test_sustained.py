@@ -107,6 +107,11 @@ class HighestTests(SynchronousTestCase):
         self.assertEqual((first["rate"], first["after"], first["then"]), (2000, 6000, 500))
         self.assertEqual(first["messages"], 6000 + 2000)
 
+    def test_storm_again_when_the_machine_was_not_quiet(self) -> None:
+        driver = FakeDriver(1500.0, refused=1, waited=0.3)
+        storm(self.subject(driver), "page2msrp", 1000.0)
+        self.assertEqual([each["rate"] for each in driver.flows].count(2000), 3)
+
 
 class SustainedTests(SynchronousTestCase):
     """What a storm says."""
