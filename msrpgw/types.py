@@ -142,6 +142,9 @@ class OutcomeKind(enum.Enum):
     DROPPED = "dropped"  #: the gateway had no room, or was told to forget it
 
 
+_DELIVERED = OutcomeKind.DELIVERED
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """The end of one message.  Each message that was accepted gets exactly one."""
 
@@ -154,7 +157,7 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def ok(self) -> bool:
         """Whether the receiver has the message, as far as anybody can tell."""
-        return self.kind is OutcomeKind.DELIVERED
+        return self.kind is _DELIVERED
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,9 @@ class LegState(enum.Enum):
     ENDED = "ended"  #: nothing ever again
 
 
+_CALLING, _BINDING, _UP, _MOVING, _ENDED = LegState  # looked up in the class they cost 2 %
+
+
 class LegEnd:
     """Why a leg ended."""
 
@@ -114,10 +117,9 @@ class Leg:
         self.over = False
         #: called once, when ``over`` becomes true
         self.on_over: Callable[[], None] = _nothing
-        # Whether the MSRP session is worth renewing: the first one is, a renewed one when it
-        # carried a message since it was bound.
+        # Whether the MSRP session is worth renewing: it is the first, or has carried a message.
         self._proven = True
-        self.state = LegState.CALLING
+        self.state = _CALLING
         self._farewell = ""  # why the dialog is over, while answers to SENDs are awaited
         self._source = ""  # address that the INVITE came from; empty when we called
         self._identity = ""  # who the caller has proven to be
@@ -175,7 +177,7 @@ class Leg:
             self._end(error.status, error.reason)
             return
         usage.accept(body)
-        if usage.offer and self.state is LegState.CALLING:
+        if usage.offer and self.state is _CALLING:
             # §8.3 allows the peer to connect before its ACK reaches us.
             self._bind(self._media)
 
@@ -185,11 +187,11 @@ class Leg:
 
     def _setup_timed_out(self) -> None:
         self._setup_timer = None
-        awaited = "an answer to the INVITE" if self.state is LegState.CALLING else "MSRP"
+        awaited = "an answer to the INVITE" if self.state is _CALLING else "MSRP"
         self._hang_up(480, f"Set-up timed out waiting for {awaited}")
 
     def _bind(self, media: Session) -> None:
-        self.state = LegState.MOVING if self._was_up else LegState.BINDING
+        self.state = _MOVING if self._was_up else _BINDING
         media.start()
 
     # What the INVITE usage tells
@@ -200,7 +202,7 @@ class Leg:
     def call_established(self, sdp: bytes) -> None:
         """The dialog is up; ``sdp`` is the answer when we made the offer."""
         self._listener.dialog_changed(self)
-        if self.state is LegState.CALLING:
+        if self.state is _CALLING:
             try:
                 self._media.apply_answer(sdp, self._protected)
             except SipError as error:
@@ -223,7 +225,7 @@ class Leg:
     def call_offered(self, sdp: bytes) -> None:
         """A re-INVITE came."""
         usage = self._usage
-        if usage is None or self.state is LegState.ENDED:
+        if usage is None or self.state is _ENDED:
             return
         if not sdp:
             usage.answer(self._media.offer())
@@ -246,7 +248,7 @@ class Leg:
     def call_reanswered(self, sdp: bytes) -> None:
         """The answer to a re-INVITE of ours, or to an offer of ours in a 200, came."""
         media = self._offered
-        if self.state is LegState.ENDED:
+        if self.state is _ENDED:
             return
         self._listener.dialog_changed(self)
         if media is None:
@@ -264,14 +266,12 @@ class Leg:
 
     def call_reinvite_failed(self, status: int, reason: str) -> None:
         """The peer did not take our new MSRP session: without one the call is of no use."""
-        if self._offered is not None:
-            self._offered.close()
-            self._offered = None
+        self._drop_offered()
         self._hang_up(status, f"MSRP session lost and re-INVITE refused: {status} {reason}")
 
     def call_refreshed(self, sdp: bytes) -> None:
         """The dialog goes on; its target, at most, has changed."""
-        if self.state is LegState.ENDED:
+        if self.state is _ENDED:
             return
         self._listener.dialog_changed(self)
         if sdp and not self._media.is_current(sdp):
@@ -279,7 +279,7 @@ class Leg:
 
     def call_ended(self, reason: str) -> None:
         """The dialog is over."""
-        if self.state is LegState.UP and self._media.unanswered:
+        if self.state is _UP and self._media.unanswered:
             # BYE over UDP may overtake the answers to SENDs, which come over MSRP's TCP: senders
             # would be told that a text was lost which its receiver has read.
             self._farewell = reason
@@ -303,7 +303,7 @@ class Leg:
         What goes round in circles waits for the garbage collector, which looks at what has lived
         for a while once in hours.
         """
-        if self.over and self.state is LegState.ENDED:
+        if self.over and self.state is _ENDED:
             del self._listener, self._media
             self._usage = None
             self.on_over = _nothing
@@ -312,28 +312,28 @@ class Leg:
 
     def session_up(self, media: Session) -> None:
         """The MSRP session is bound to a connection."""
-        if self.state is LegState.ENDED or media is not self._media:
+        if self.state is _ENDED or media is not self._media:
             return
         if self._setup_timer is not None:
             self._setup_timer.cancel()
             self._setup_timer = None
-        self.state = LegState.UP
+        self.state = _UP
         self._proven = not self._was_up
         self._was_up = True
         self._listener.leg_up(self)
 
     def session_lost(self, media: Session, reason: str) -> None:
         """The MSRP session has failed (RFC 4975 §5.4): its URIs are spent."""
-        if self.state is LegState.ENDED or media is not self._media:
+        if self.state is _ENDED or media is not self._media:
             return
-        if self.state is LegState.UP:
+        if self.state is _UP:
             self.renew(reason)
         else:
             self._hang_up(480, f"MSRP connection failed: {reason}")
 
     def message_received(self, media: Session, incoming: Incoming) -> None:
         """The MSRP user sent a whole message."""
-        if self.state is LegState.ENDED:
+        if self.state is _ENDED:
             incoming.refuse(481, "The session has ended")
             return
         self._proven = True
@@ -341,12 +341,12 @@ class Leg:
 
     def report_received(self, media: Session, report: Report) -> None:
         """A REPORT came; one about a message of an earlier MSRP session still counts."""
-        if self.state is not LegState.ENDED:
+        if self.state is not _ENDED:
             self._listener.report_received(self, report)
 
     def renew(self, reason: str) -> None:
         """The MSRP session is of no more use: offer a fresh one in a re-INVITE."""
-        if self.state is not LegState.UP or self._usage is None:
+        if self.state is not _UP or self._usage is None:
             return
         if self._farewell:
             self._leave()
@@ -355,7 +355,7 @@ class Leg:
             # A session that never carries anything would be renewed for ever.
             self._hang_up(480, f"MSRP session lost again before it carried a message: {reason}")
             return
-        self.state = LegState.MOVING
+        self.state = _MOVING
         self._media.close()
         self._listener.leg_moving(self, reason)
         self._limit_setup(self._agent.settings.timer_c)
@@ -373,15 +373,18 @@ class Leg:
 
     def _move_to(self, media: Session, reason: str) -> None:
         old, self._media = self._media, media
-        if self.state is LegState.UP:
-            self.state = LegState.MOVING
+        if self.state is _UP:
+            self.state = _MOVING
             self._limit_setup(self._agent.settings.timer_c)
             self._listener.leg_moving(self, reason)
+        self._drop_offered()
+        old.close()
+        self._bind(media)
+
+    def _drop_offered(self) -> None:
         if self._offered is not None:
             self._offered.close()
             self._offered = None
-        old.close()
-        self._bind(media)
 
     # Verbs
 
@@ -485,15 +488,13 @@ class Leg:
             self._finish()
 
     def _end(self, code: int, reason: str) -> None:
-        if self.state is LegState.ENDED:
+        if self.state is _ENDED:
             return
-        self.state = LegState.ENDED
+        self.state = _ENDED
         if self._setup_timer is not None:
             self._setup_timer.cancel()
             self._setup_timer = None
-        if self._offered is not None:
-            self._offered.close()
-            self._offered = None
+        self._drop_offered()
         self._media.close()
         retry_after = self._usage.retry_after if self._usage is not None else 0.0
         self._listener.leg_ended(self, LegEnd(code, reason, self._was_up, retry_after))

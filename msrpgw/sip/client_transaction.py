@@ -54,6 +54,10 @@ class ClientState(enum.Enum):
     TERMINATED = "terminated"  #: nothing ever again
 
 
+# Looked up in the class they took 2 % of a set-up, until Python 3.12.
+_CALLING, _TRYING, _PROCEEDING, _ACCEPTED, _COMPLETED, _TERMINATED = ClientState
+
+
 #: branch and method in one: what a response has in common with its request (§17.1.3)
 ClientKey = str
 
@@ -101,7 +105,7 @@ class ClientTransaction:
         self.user = user
         self._data = data  # the request as rendered
         self._reliable = reliable
-        self.state = ClientState.TRYING
+        self.state = _TRYING
 
     def start(self) -> None:
         """Send the request."""
@@ -151,24 +155,24 @@ class NonInviteClientTransaction(ClientTransaction):
 
     def receive(self, response: Response) -> None:
         """Hand a response to the user; in COMPLETED absorb it."""
-        if self.state is not ClientState.TRYING and self.state is not ClientState.PROCEEDING:
+        if self.state is not _TRYING and self.state is not _PROCEEDING:
             return
         if response.status < 200:
-            self.state = ClientState.PROCEEDING
+            self.state = _PROCEEDING
         else:
             if self._timer is not None:
                 self._timer.cancel()
             if self._reliable:
-                self.state = ClientState.TERMINATED  # timer K is 0
+                self.state = _TERMINATED  # timer K is 0
                 self._table.client_ended(self)
             else:
-                self.state = ClientState.COMPLETED
+                self.state = _COMPLETED
                 self._table.client_answered(self)
         self.user.response_received(response)
 
     def retransmit(self) -> None:
         """Timer E: send again and wait longer; at the deadline timer F: give up."""
-        if self.state is not ClientState.TRYING and self.state is not ClientState.PROCEEDING:
+        if self.state is not _TRYING and self.state is not _PROCEEDING:
             return
         timing = self._table.timing
         left = self._deadline - timing.timers.seconds()
@@ -177,7 +181,7 @@ class NonInviteClientTransaction(ClientTransaction):
             self.user.timed_out()
             return
         # §17.1.2.2: the interval doubles up to T2; once a provisional response came it is T2.
-        trying = self.state is ClientState.TRYING
+        trying = self.state is _TRYING
         self._interval = min(2 * self._interval, timing.t2) if trying else timing.t2
         self._timer = timing.timers.call_later(min(self._interval, left), self.retransmit)
         self._table.sent_again += 1
@@ -185,17 +189,17 @@ class NonInviteClientTransaction(ClientTransaction):
 
     def transport_failed(self, failure: SendFailure) -> None:
         """End, unless a final response came."""
-        if self.state is ClientState.TRYING or self.state is ClientState.PROCEEDING:
+        if self.state is _TRYING or self.state is _PROCEEDING:
             self._end()
             self.user.send_failed(failure)
 
     def abandon(self) -> None:
         """Stop without a word to the user."""
-        if self.state is not ClientState.TERMINATED:
+        if self.state is not _TERMINATED:
             self._end()
 
     def _end(self) -> None:
-        self.state = ClientState.TERMINATED
+        self.state = _TERMINATED
         if self._timer is not None:
             self._timer.cancel()
         self._table.client_ended(self)
@@ -216,7 +220,7 @@ class InviteClientTransaction(ClientTransaction):
         reliable: bool,
     ) -> None:
         super().__init__(table, key, request, data, user, reliable)
-        self.state = ClientState.CALLING
+        self.state = _CALLING
         self._ack = b""  # ACK of the final response, once there is one
         self._interval = table.timing.t1  # seconds to the next retransmission; doubles
         self._repeat_timer: Timer | None = None  # timer A
@@ -239,19 +243,19 @@ class InviteClientTransaction(ClientTransaction):
         """Hand provisional, 2xx and the first other final response to the user."""
         status = response.status
         state = self.state
-        if state is ClientState.CALLING or state is ClientState.PROCEEDING:
+        if state is _CALLING or state is _PROCEEDING:
             self._stop_timers()
             if status < 200:
-                self.state = ClientState.PROCEEDING
+                self.state = _PROCEEDING
             elif status < 300:
-                self.state = ClientState.ACCEPTED
+                self.state = _ACCEPTED
                 self._table.client_accepted(self)
             else:
                 self._complete(response)
             self.user.response_received(response)
-        elif state is ClientState.ACCEPTED and 200 <= status < 300:
+        elif state is _ACCEPTED and 200 <= status < 300:
             self.user.response_received(response)
-        elif state is ClientState.COMPLETED and status >= 300:
+        elif state is _COMPLETED and status >= 300:
             self.user.transmit(self._ack)  # §17.1.1.2: our ACK was lost
 
     def _complete(self, response: Response) -> None:
@@ -259,7 +263,7 @@ class InviteClientTransaction(ClientTransaction):
         if self._reliable:
             self._end()  # timer D is 0
         else:
-            self.state = ClientState.COMPLETED
+            self.state = _COMPLETED
             self._live(self._end)  # timer D
         self.user.transmit(self._ack)
 
@@ -276,13 +280,13 @@ class InviteClientTransaction(ClientTransaction):
 
     def transport_failed(self, failure: SendFailure) -> None:
         """End, unless any response came."""
-        if self.state is ClientState.CALLING:
+        if self.state is _CALLING:
             self._end()
             self.user.send_failed(failure)
 
     def abandon(self) -> None:
         """Stop without a word to the user."""
-        if self.state is not ClientState.TERMINATED:
+        if self.state is not _TERMINATED:
             self._end()
 
     def _live(self, then: Callable[[], None]) -> None:
@@ -290,7 +294,7 @@ class InviteClientTransaction(ClientTransaction):
         self._life_timer = timing.timers.call_later(timing.lifetime, then)
 
     def _end(self) -> None:
-        self.state = ClientState.TERMINATED
+        self.state = _TERMINATED
         self._stop_timers()
         self._table.client_ended(self)
 

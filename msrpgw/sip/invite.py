@@ -75,6 +75,10 @@ class UsageState(enum.Enum):
     ENDED = "ended"  #: nothing ever again
 
 
+# Looked up in the class they took 2 % of a set-up, until Python 3.12.
+_CALLING, _CANCELLING, _OFFERED, _ACCEPTED, _CLOSING, _ESTABLISHED, _ENDING, _ENDED = UsageState
+
+
 class _Plan:
     """How our INVITE goes on after a redirection or a 422."""
 
@@ -98,7 +102,7 @@ class InviteUsage:
     )  # fmt: skip
 
     def __init__(self, agent: UserAgent, listener: InviteListener, call_id: str) -> None:
-        self.state = UsageState.ENDED
+        self.state = _ENDED
         self.call_id = call_id
         self.retry_after = 0.0  #: seconds that the refusal of our INVITE asks us to wait
         self.dialog: Dialog | None = None  #: None until there is one that is more than early
@@ -135,7 +139,7 @@ class InviteUsage:
         What fails at once, a URI that is none for example, is told before this returns.
         """
         usage = cls(agent, listener, agent.new_call_id())
-        usage.state = UsageState.CALLING
+        usage.state = _CALLING
         try:
             target = parse_uri(ruri)
             parse_uri(from_uri)
@@ -185,7 +189,7 @@ class InviteUsage:
             agent.respond(transaction, error.status, error.reason, error.headers)
             usage._fail(error.status, error.reason)
             return usage
-        usage.state = UsageState.OFFERED
+        usage.state = _OFFERED
         usage.dialog = dialog
         usage._received = received
         usage._reinvites.protected = transaction.request.protected
@@ -213,8 +217,8 @@ class InviteUsage:
 
     def accept(self, body: bytes) -> None:
         """Answer the initial INVITE with 200 and this SDP; ``call_established`` follows."""
-        if self.state is UsageState.OFFERED and self._received is not None:
-            self.state = UsageState.ACCEPTED
+        if self.state is _OFFERED and self._received is not None:
+            self.state = _ACCEPTED
             self._body = body
             self._reinvites.learn(self._received.request)
             self._received.accept(body, self._reinvites.timer.grant(self._received.request))
@@ -223,7 +227,7 @@ class InviteUsage:
         self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Refuse the initial INVITE; ``call_failed`` is told at once."""
-        if self.state is UsageState.OFFERED and self._received is not None:
+        if self.state is _OFFERED and self._received is not None:
             self._received.reject(status, reason, headers)
             self._fail(status, reason or "Refused")
 
@@ -232,7 +236,7 @@ class InviteUsage:
 
         Unless the call ends, each is followed by ``call_reanswered`` or ``call_reinvite_failed``.
         """
-        if self.state not in (UsageState.CLOSING, UsageState.ENDING, UsageState.ENDED):
+        if self.state not in (_CLOSING, _ENDING, _ENDED):
             self._reinvites.offer(offer)
 
     def answer(self, body: bytes) -> None:
@@ -248,16 +252,16 @@ class InviteUsage:
 
         The listener is told when the peer has answered, or has not for long enough.
         """
-        if self.state is UsageState.CALLING:
+        if self.state is _CALLING:
             assert self._calling is not None
-            self.state = UsageState.CANCELLING
+            self.state = _CANCELLING
             self._calling.cancel()
-        elif self.state is UsageState.OFFERED:
+        elif self.state is _OFFERED:
             self.reject(480)
-        elif self.state is UsageState.ACCEPTED:
-            self.state = UsageState.CLOSING
+        elif self.state is _ACCEPTED:
+            self.state = _CLOSING
             self._farewell = self._ended(reason or "Ended by us")
-        elif self.state is UsageState.ESTABLISHED:
+        elif self.state is _ESTABLISHED:
             self._bye(self._ended(reason or "Ended by us"))
 
     # Our INVITE
@@ -292,7 +296,7 @@ class InviteUsage:
         """A 2xx came: the first, one that crossed our CANCEL, or one of another branch."""
         dialog = Dialog.uac(invite.request, response)
         invite.acknowledge(dialog, response)
-        if self.state is UsageState.CALLING:
+        if self.state is _CALLING:
             self._use(dialog)
             sdp = readable_sdp(response)
             self._reinvites.protected = response.protected
@@ -303,7 +307,7 @@ class InviteUsage:
             else:
                 self._bye(lambda: self._listener.call_failed(488, "No SDP in the 2xx"))
                 self._say_farewell()
-        elif self.state is UsageState.CANCELLING:
+        elif self.state is _CANCELLING:
             self._use(dialog)
             self._bye(lambda: self._listener.call_failed(487, "Cancelled"))
         else:
@@ -314,7 +318,7 @@ class InviteUsage:
         self, invite: ClientInvite, status: int, reason: str, response: Response | None
     ) -> None:
         """Our INVITE was refused, or we gave it up."""
-        plan = self._plan if self.state is UsageState.CALLING else None
+        plan = self._plan if self.state is _CALLING else None
         target = self._next_target(plan, status, response) if plan is not None else None
         if plan is not None and target is not None:
             self._invite(target, plan)
@@ -346,7 +350,7 @@ class InviteUsage:
 
     def invite_acknowledged(self, invite: ServerInvite, sdp: bytes) -> None:
         """The ACK of our 2xx came."""
-        if self.state is UsageState.CLOSING:
+        if self.state is _CLOSING:
             self._bye(self._farewell)
         elif invite.offer or sdp:
             self._establish(sdp)
@@ -359,7 +363,7 @@ class InviteUsage:
             # The address may be a victim's, which our BYE and its copies would be sent to.
             self._farewell = self._farewell or self._ended("No ACK came for our 2xx")
             self._finish()
-        elif self.state is UsageState.CLOSING:
+        elif self.state is _CLOSING:
             self._bye(self._farewell)
         else:
             self.give_up("No ACK came for our 2xx")
@@ -382,13 +386,13 @@ class InviteUsage:
     def request_received(self, transaction: ServerTransaction) -> None:
         """Answer a request in the dialog."""
         request = transaction.request
-        if self.dialog is None or self.state is UsageState.ENDED:
+        if self.dialog is None or self.state is _ENDED:
             self._agent.respond(transaction, 481)
         elif not self.dialog.check_cseq(request):
             self._agent.respond(transaction, 500, "CSeq out of order")
         elif request.method == "BYE":
             self._bye_received(transaction)
-        elif self.state in (UsageState.CLOSING, UsageState.ENDING):
+        elif self.state in (_CLOSING, _ENDING):
             self._agent.respond(transaction, 481)
         elif isinstance(transaction, InviteServerTransaction):
             self._reinvite_received(transaction)
@@ -398,33 +402,33 @@ class InviteUsage:
             answer_other(self._agent, transaction)
 
     def _update_received(self, transaction: ServerTransaction) -> None:
-        if self.state is UsageState.ESTABLISHED:
+        if self.state is _ESTABLISHED:
             self._reinvites.update_received(transaction)
         else:  # nothing to refresh yet, and an offer of somebody's is on its way
             self._agent.respond(transaction, 491)
 
     def _bye_received(self, transaction: ServerTransaction) -> None:
         self._agent.respond(transaction, 200)
-        if self.state is UsageState.OFFERED:
+        if self.state is _OFFERED:
             assert self._received is not None
             self._received.reject(487)
             self._fail(487, "Ended by the peer")
             return
-        if self.state in (UsageState.ACCEPTED, UsageState.ESTABLISHED):
+        if self.state in (_ACCEPTED, _ESTABLISHED):
             self._farewell = self._ended("Ended by the peer")
         self._finish()  # else it crossed our BYE, or spares it
 
     def _reinvite_received(self, transaction: InviteServerTransaction) -> None:
         received = self._received
-        if self.state is UsageState.ACCEPTED and received is not None and received.offer:
+        if self.state is _ACCEPTED and received is not None and received.offer:
             # Who sends the next INVITE has had our 2xx: only its ACK was lost, or is late.
             received.ack_received(b"")
-        if self.state is UsageState.ESTABLISHED:
+        if self.state is _ESTABLISHED:
             self._reinvites.request_received(transaction)
-        elif self.state is UsageState.OFFERED:
+        elif self.state is _OFFERED:
             delay = str(self._agent.random(1)[0] % 11)
             self._agent.respond(transaction, 500, None, [("Retry-After", delay)])  # §14.2
-        elif self.state is UsageState.ACCEPTED:
+        elif self.state is _ACCEPTED:
             self._agent.respond(transaction, 491)  # the answer to our offer is on its way
         else:
             self._agent.respond(transaction, 481)  # the listener ended the call just now
@@ -437,13 +441,13 @@ class InviteUsage:
 
     def _establish(self, sdp: bytes) -> None:
         assert self.dialog is not None
-        self.state = UsageState.ESTABLISHED
+        self.state = _ESTABLISHED
         called = self._calling is not None
         self._listener.call_established(sdp)
         if self._calling is not None:
             self._calling.settle()
         self._calling = self._received = self._plan = None
-        if self.state is UsageState.ESTABLISHED:
+        if self.state is _ESTABLISHED:
             self._reinvites.start(self.dialog, self._contact, called, self._body)
 
     def give_up(self, reason: str) -> None:
@@ -453,13 +457,13 @@ class InviteUsage:
 
     def _bye(self, farewell: Callable[[], None] | None) -> None:
         assert self.dialog is not None
-        self.state = UsageState.ENDING
+        self.state = _ENDING
         self._farewell = farewell
         self._reinvites.stop()
         self._agent.request(self.dialog.request("BYE"), self._bye_answered)
 
     def _bye_answered(self, response: Response) -> None:
-        if response.status >= 200 and self.state is UsageState.ENDING:
+        if response.status >= 200 and self.state is _ENDING:
             self._finish()
 
     def _ended(self, reason: str) -> Callable[[], None]:
@@ -470,7 +474,7 @@ class InviteUsage:
         self._finish()
 
     def _finish(self) -> None:
-        self.state = UsageState.ENDED
+        self.state = _ENDED
         self._reinvites.close()
         if self._received is not None:
             self._received.stop()

@@ -44,6 +44,10 @@ class _State(enum.Enum):
     ANSWERED = "answered"  # only more 2xx
 
 
+# Looked up in the class they took 2 % of a set-up, until Python 3.12.
+_CALLING, _CANCELLED, _ANSWERED = _State
+
+
 class ClientInvite:
     """Made and owned by its usage; the agent's transaction ends it."""
 
@@ -56,7 +60,7 @@ class ClientInvite:
         self.request = request
         self._agent = agent
         self._owner = owner
-        self._state = _State.CALLING
+        self._state = _CALLING
         self._client: ClientRequest | None = None  # from when it is sent until the answer
         self._early: list[DialogId] = []
         self._acknowledged: dict[str, Dialog] = {}  # by To tag
@@ -85,8 +89,8 @@ class ClientInvite:
 
         A final response, 487 as a rule, still comes; the agent makes it if the peer does not.
         """
-        if self._state is _State.CALLING:
-            self._state = _State.CANCELLED
+        if self._state is _CALLING:
+            self._state = _CANCELLED
             if self._client is not None:
                 self._client.cancel()
 
@@ -100,7 +104,7 @@ class ClientInvite:
 
     def settle(self) -> None:
         """The call is up, or over: let go of it all but what a repeated 2xx wants."""
-        if self._state is _State.ANSWERED and len(self._acknowledged) == 1:
+        if self._state is _ANSWERED and len(self._acknowledged) == 1:
             (to_tag,) = self._acknowledged
             self._agent.transactions.settle_client(self.request, to_tag)
 
@@ -115,7 +119,7 @@ class ClientInvite:
             self._fail(response.status, response.reason, response)
 
     def _provisional_received(self, response: Response) -> None:
-        if self._state is not _State.CALLING:
+        if self._state is not _CALLING:
             return
         self._be_patient(self._agent.settings.timer_c)
         if response.status > 100:
@@ -131,12 +135,12 @@ class ClientInvite:
             self._owner.invite_accepted(self, response)
 
     def _fail(self, status: int, reason: str, response: Response | None) -> None:
-        if self._state is not _State.ANSWERED:
+        if self._state is not _ANSWERED:
             self._answered()
             self._owner.invite_failed(self, status, reason, response)
 
     def _answered(self) -> None:
-        self._state = _State.ANSWERED
+        self._state = _ANSWERED
         self._client = None  # which has a method of ours: no circle
         for timer in (self._deadline, self._patience):
             if timer is not None:
@@ -155,7 +159,7 @@ class ClientInvite:
             self._patience = self._agent.timers.call_later(delay, self._give_up)
 
     def _give_up(self) -> None:
-        if self._state is _State.CANCELLED:
+        if self._state is _CANCELLED:
             self._fail(487, "Cancelled", None)
             return
         if self._client is not None:
