@@ -98,29 +98,20 @@ class _Connector(tcp.Connector):
         return _Client(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]
 
 
-class PromptReactor:
-    """Another reactor in all but its TCP sockets, and in that it takes sockets which are open."""
+class _Turn:
+    """What was written to in this turn of the reactor."""
 
-    def __init__(self, reactor: Any, inherited: Mapping[Bound, int]) -> None:
-        """``inherited``: descriptors of open sockets, used in place of new ones."""
-        self._reactor = reactor
-        self._inherited = dict(inherited)
-        self._written: dict[_Prompt, None] = {}  # in this turn
+    def __init__(self, reactor: Any) -> None:
+        self._call_later = reactor.callLater
+        self._written: dict[_Prompt, None] = {}
         self._writing = False
-        # What each connection asks for several times: 1 % of a set-up by ``__getattr__``.
-        self.addReader, self.removeReader = reactor.addReader, reactor.removeReader
-        self.addWriter, self.removeWriter = reactor.addWriter, reactor.removeWriter
-        directlyProvides(self, providedBy(reactor))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
 
     def write_later(self, connection: _Prompt) -> bool:
         """Have a socket write when the turn is over; False if it is."""
         if self._writing:
             return False
         if not self._written:
-            self._reactor.callLater(0, self._write_all)
+            self._call_later(0, self._write_all)
         self._written[connection] = None
         return True
 
@@ -132,6 +123,23 @@ class PromptReactor:
                 each.write_now()
         finally:
             self._writing = False
+
+
+class PromptReactor:
+    """Another reactor in all but its TCP sockets, and in that it takes sockets which are open."""
+
+    def __init__(self, reactor: Any, inherited: Mapping[Bound, int]) -> None:
+        """``inherited``: descriptors of open sockets, used in place of new ones."""
+        self._reactor = reactor
+        self._inherited = dict(inherited)
+        # What each connection asks for several times: by ``__getattr__`` it were 1 % of a set-up.
+        self.write_later = _Turn(reactor).write_later
+        self.addReader, self.removeReader = reactor.addReader, reactor.removeReader
+        self.addWriter, self.removeWriter = reactor.addWriter, reactor.removeWriter
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
 
     def listenTCP(
         self, port: int, factory: Factory, backlog: int = 50, interface: str = ""
