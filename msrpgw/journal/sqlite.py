@@ -4,8 +4,8 @@
                        ▲                                                │
                        └────────── ends, dialogs ◄── the disk failed ───┘
 
-Dialogs are gathered longer: nobody waits for them, and most of a commit's cost is its own.  What
-begins and ends meanwhile is not written at all.
+Dialogs are gathered longer, each for once or twice ``DIALOG_INTERVAL``: nobody waits for them, and
+most of a commit's cost is its own.  What begins and ends meanwhile is not written at all.
 
 One batch is under way at a time; what comes meanwhile is the next.  When the disk fails, each
 ``put`` of the batch is told so; the rest is kept, and tried again every second.
@@ -40,8 +40,9 @@ RETRY = 1.0
 #: retransmissions can be under way (RFC 3261 timer F, and as much again)
 REMEMBERED = 300.0
 
-#: seconds in which changes of dialogs are gathered: a call so young may outlive a crash, as one
-#: whose 2xx is still on its way does; commits were a tenth of what a set-up costs
+#: seconds in which changes of dialogs are gathered, and after that wait once more: a call so young
+#: may outlive a crash, as one whose 2xx is still on its way does; commits were a tenth of what a
+#: set-up costs
 DIALOG_INTERVAL = 0.1
 
 #: seconds from one clearing away of what ended to the next
@@ -79,8 +80,9 @@ class SqliteJournal:
         self._batch = settings.commit_batch
         self._bounds = Bounds(settings)
         self._dialogs: set[str] = set()  # Call-IDs that were written
-        # By Call-ID: what is gathered; None: that it ended.
+        # By Call-ID: what is gathered, and what was gathered before; None: that it ended.
         self._changed: dict[str, JournalDialog | None] = {}
+        self._gathered: dict[str, JournalDialog | None] = {}
         self._gathering: Timer | None = None
         self._now = now
         self._found: Callable[[JournalContents], None] | None = None  # until it was told
@@ -122,6 +124,7 @@ class SqliteJournal:
         """Write what waits, once; what fails now is not tried again."""
         closed = self._closed = Deferred()
         self._hand_over_dialogs()
+        self._hand_over_dialogs()
         if not self._writing:
             if self._waiting:
                 self._commit()
@@ -159,9 +162,10 @@ class SqliteJournal:
             self._gather(call_id, None)
         else:
             self._changed.pop(call_id, None)
+            self._gathered.pop(call_id, None)
 
     def _gather(self, call_id: str, dialog: JournalDialog | None) -> None:
-        self._changed[call_id] = dialog
+        (self._gathered if call_id in self._gathered else self._changed)[call_id] = dialog
         if self._gathering is None:
             self._gathering = self._timers.call_later(DIALOG_INTERVAL, self._hand_over_dialogs)
 
@@ -169,8 +173,10 @@ class SqliteJournal:
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
-        changed, self._changed = self._changed, {}
-        for call_id, dialog in changed.items():
+        gathered, self._gathered, self._changed = self._gathered, self._changed, {}
+        if self._gathered:
+            self._gathering = self._timers.call_later(DIALOG_INTERVAL, self._hand_over_dialogs)
+        for call_id, dialog in gathered.items():
             if dialog is not None:
                 self._dialogs.add(call_id)
                 self._add(store.dialog_put(dialog), _NOBODY)
