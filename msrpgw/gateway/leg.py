@@ -163,7 +163,7 @@ class Leg:
         self._source = transaction.source.host
         self._identity = transaction.request.identity
         self._limit_setup(timeout)
-        usage = InviteUsage.incoming(self._agent, transaction, self)
+        usage = InviteUsage.incoming(self._agent, transaction, self, at_once=True)
         if self.over:
             return  # it was one that can't be used
         self._usage = usage
@@ -458,8 +458,7 @@ class Leg:
         self._media.send(message_id, content_type, body, on_done, extension=extension)
 
     def rest(self, seconds: float, *, patient: bool) -> None:
-        """Hear nothing from the MSRP user for so long, or until ``go_on``, if that is possible;
-        then what waits, if ``patient`` however late."""
+        """Hear nothing for so long, or until ``go_on``; if ``patient``, all that waits is heard."""
         if self._media.connection is not None:
             self._media.connection.rest(self._media, seconds, patient=patient)
 

@@ -21,12 +21,7 @@ from msrpgw.sip.agent import UserAgent
 from msrpgw.sip.dialog import Dialog, as_request_uri
 from msrpgw.sip.headers import Headers
 from msrpgw.sip.invite_client import ClientInvite
-from msrpgw.sip.invite_server import (
-    DIALOG_METHODS,
-    ServerInvite,
-    answer_other,
-    readable_sdp,
-)
+from msrpgw.sip.invite_server import DIALOG_METHODS, ServerInvite, answer_other, readable_sdp
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.reinvite import ReinviteListener, Reinvites
 from msrpgw.sip.routing import first_hop
@@ -173,11 +168,17 @@ class InviteUsage:
 
     @classmethod
     def incoming(
-        cls, agent: UserAgent, transaction: InviteServerTransaction, listener: InviteListener
+        cls,
+        agent: UserAgent,
+        transaction: InviteServerTransaction,
+        listener: InviteListener,
+        *,
+        at_once: bool = False,
     ) -> "InviteUsage":
         """Take an initial INVITE, to be answered by ``accept`` or ``reject``.
 
         One that can't be used is refused, and ``call_failed`` told, before this returns.
+        ``at_once``: that follows within this turn, so no 100 is needed (§17.2.1).
         """
         usage = cls(agent, listener, transaction.request.call_id)
         tag = transaction.to_tag = transaction.to_tag or agent.new_tag()
@@ -195,7 +196,8 @@ class InviteUsage:
         usage._reinvites.protected = transaction.request.protected
         usage._contact = received.contact
         agent.add_dialog(dialog.id, usage)
-        agent.respond(transaction, 100)
+        if not at_once:
+            agent.respond(transaction, 100)
         return usage
 
     @property

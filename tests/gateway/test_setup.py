@@ -3,7 +3,7 @@
 from msrpgw.gateway.leg import LegState
 from msrpgw.gateway.settings import NoticeSettings
 from msrpgw.interfaces import IPageSender
-from msrpgw.sip.message import Request
+from msrpgw.sip.message import Request, Response
 from msrpgw.types import Event
 from tests.gateway.meeting import AliceTestCase
 from tests.gateway.support import Town
@@ -429,6 +429,13 @@ class IncomingTests(SetupTestCase):
             self.assertEqual(response.status, 488)
             self.assertIn(f'"{why}"', response.headers.get("Warning") or "")
         self.town.check_settled(self)
+
+    def test_answered_at_once(self) -> None:
+        """By the 200, so there is no 100 (RFC 3261 §17.2.1)."""
+        bob = WireMsrp(self.town, "bob", "192.0.2.2")
+        bob.call(self.alice.uri)
+        found = [each.status for each in bob.received if isinstance(each, Response)]
+        self.assertEqual(found, [200])
 
     def test_messages_meanwhile(self) -> None:
         """A MESSAGE finds the session that is being set up."""
