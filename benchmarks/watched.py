@@ -1,4 +1,4 @@
-"""A program that tells on SIGUSR2 what it holds: its objects by type, its timers.
+"""A program that tells on SIGUSR2 what it holds: its objects by type, its timers, its memory.
 
     python -m benchmarks.watched FILE PROGRAM [ARGUMENT ...]
 
@@ -15,9 +15,10 @@ import signal
 import sys
 from types import FrameType
 
+from msrpgw.gateway.routes import Routes
 from msrpgw.timers import DelayLine, Timers
 
-#: seconds: what is put off for longer is a memory, which has a bound of its own
+#: seconds: what is put off for longer is remembered, and that has a bound of its own
 MEMORY = 100.0
 
 
@@ -28,19 +29,29 @@ def pending(each: object) -> int:
     return 0
 
 
-def empty_caches() -> None:
-    """Forget what is only remembered to be quick, as far as it has a bound."""
+def forget() -> None:
+    """Forget what is only remembered to be quick, or for a while, as far as it has a bound."""
     for each in gc.get_objects():
         if type(each) is functools._lru_cache_wrapper and each.cache_parameters()["maxsize"]:
             each.cache_clear()
+        elif type(each) is Routes:
+            each.use(each.policy)
+        elif type(each) is DelayLine and each.delay >= MEMORY:
+            while each:
+                each._callback(each.pop())
 
 
 def holdings() -> dict[str, int]:
-    """How many objects of msrpgw's there are by type, timers, and everything in all."""
+    """How many objects of msrpgw's there are by type, timers, and everything in all.
+
+    ``blocks`` is the memory that Python has in use, objects that the garbage collector does not
+    know as well: strings, numbers.
+    """
     frozen = gc.get_freeze_count()
     gc.unfreeze()  # what the gateway told the collector not to look at counts, too
-    empty_caches()
+    forget()
     gc.collect()
+    blocks = sys.getallocatedblocks()
     gc.unfreeze()  # it may tell so after each collection
     objects = gc.get_objects()
     if frozen:
@@ -52,6 +63,7 @@ def holdings() -> dict[str, int]:
     )
     found["timers"] = sum(map(pending, objects))
     found["objects"] = len(objects)
+    found["blocks"] = blocks
     return dict(found)
 
 

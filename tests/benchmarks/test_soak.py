@@ -10,11 +10,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks import processes
 from benchmarks.soak import State, growth, judge, more_objects, rows_of
 from benchmarks.watched import holdings, pending
+from msrpgw.gateway.policy import TemplatePolicy
+from msrpgw.gateway.routes import Routes
+from msrpgw.gateway.settings import PolicySettings
 from msrpgw.journal import store
 from msrpgw.sip.uri import parse_uri
 from msrpgw.timers import DelayLine, Timers
+from msrpgw.types import Refusal
 
-BEFORE = State(100_000_000, 17, 0, {"timers": 3, "msrpgw.Session": 0, "objects": 9000})
+BEFORE = State(
+    100_000_000, 17, 0, {"timers": 3, "msrpgw.Session": 0, "objects": 9000, "blocks": 100_000}
+)
 
 
 class JudgeTests(SynchronousTestCase):
@@ -24,8 +30,8 @@ class JudgeTests(SynchronousTestCase):
         self, after: State, resident: list[int] | None = None, left: dict[str, int] | None = None
     ) -> list[str]:
         """What did not hold."""
-        targets = judge(BEFORE, after, resident or [100_000_000] * 3, left or {})
-        self.assertEqual(len(targets), 5)
+        targets = judge(BEFORE, after, resident or [100_000_000] * 3, left or {}, 0.03)
+        self.assertEqual(len(targets), 6)
         return [f"{each.what}: {each.found}" for each in targets if not each.met]
 
     def test_nothing_grew(self) -> None:
@@ -41,6 +47,14 @@ class JudgeTests(SynchronousTestCase):
             ["memory growth over the rounds: 3.1 MB"],
         )
 
+    def test_memory_in_use(self) -> None:
+        more = BEFORE.objects | {"blocks": 103_000}
+        self.assertEqual(self.missed(BEFORE._replace(objects=more)), [])
+        more["blocks"] += 100
+        self.assertEqual(
+            self.missed(BEFORE._replace(objects=more)), ["memory in use that is left, %: 3.1 %"]
+        )
+
     def test_left(self) -> None:
         self.assertEqual(
             self.missed(BEFORE, left={"sip:transactions": 2}),
@@ -50,7 +64,7 @@ class JudgeTests(SynchronousTestCase):
     def test_objects_and_timers(self) -> None:
         objects = {"timers": 24, "msrpgw.Session": 21, "msrpgw.New": 20, "objects": 99000}
         self.assertEqual(
-            self.missed(BEFORE._replace(objects=objects)),
+            self.missed(BEFORE._replace(objects=BEFORE.objects | objects)),
             ["more objects of a type, more timers: msrpgw.Session 21, timers 21"],
         )
         self.assertEqual(more_objects({"a": 5}, {"a": 25, "b": 21}), {"b": 21})
@@ -93,6 +107,22 @@ class LookTests(SynchronousTestCase):
         after = holdings()
         self.assertEqual(after["timers"] - before["timers"], 3)
         self.assertEqual(after["msrpgw.timers.Timer"] - before.get("msrpgw.timers.Timer", 0), 2)
+
+    def test_memory_in_use(self) -> None:
+        """Strings count, which the garbage collector does not know."""
+        before = holdings()["blocks"]
+        kept = [f"text {number}" for number in range(5000)]
+        more = holdings()["blocks"] - before
+        self.assertTrue(len(kept) <= more < len(kept) + 500, more)
+
+    def test_what_is_remembered_for_minutes_is_no_leak(self) -> None:
+        remembered = {"id"}
+        line: DelayLine[str] = DelayLine(Timers(Clock()), 300.0, remembered.discard)
+        line.push("id")
+        routes = Routes(TemplatePolicy(PolicySettings()))
+        routes._kept["a", "b", "c"] = Refusal(403, "")
+        holdings()
+        self.assertEqual((len(line), remembered, routes._kept), (0, set(), {}))
 
     def test_caches_are_no_leak(self) -> None:
         before = holdings().get("msrpgw.sip.uri.SipUri", 0)
