@@ -44,7 +44,7 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     #: from this average delay of the reactor on, a share of new sessions gets 503
     overload_delay: Seconds = 0.1
     #: longest that a SEND may wait for those before it while the gateway is overloaded; 0: no limit
-    overload_wait: Rate = 0.3
+    overload_wait: Rate = 0.2
     #: what Retry-After says to who is refused
     retry_after: Count = 5
 

@@ -28,9 +28,12 @@ SOFTER = 0.1
 #: the most that is refused of MESSAGEs to sessions that are up: most of what the kernel drops
 #: unread beyond that is a copy of what was refused
 MOST_OF_LIVE = 0.9
-#: by how much that share grows and shrinks at each look
-LIVE_HARDER = 0.1
-LIVE_SOFTER = 0.05
+#: by how much that share grows and shrinks at each look, at most and at least: by half as much when
+#: the direction changes, so that it comes to rest where as much is refused as is too much.  By the
+#: same all the time it swung between half and all, and a third of what could be delivered was not;
+#: slowly, as it takes a while until the kernel's buffer shows what came of it
+LIVE_HARDER, LIVE_SOFTER, LIVE_LEAST = 0.04, 0.1, 0.01
+LIVE_FASTER = 1.3
 
 
 class OverloadState(enum.Enum):
@@ -50,6 +53,7 @@ class Overload:
         self._due = 0.5  # what is to be refused, in requests
         self._live_due = 0.5
         self.share = 0.0  #: of new sessions that are refused
+        self._live_step = LIVE_HARDER  # less than nothing: the share shrinks
         self.live_share = 0.0  #: of MESSAGEs to sessions that are up, where they come too fast
 
     @property
@@ -75,10 +79,19 @@ class Overload:
         elif self._average < self.limit / 2:
             self.share = max(0.0, self.share - SOFTER)
         if backlog > self.limit and self.share:
-            self.live_share = min(MOST_OF_LIVE, self.live_share + LIVE_HARDER)
-        elif not backlog:
-            self.live_share = max(0.0, self.live_share - LIVE_SOFTER)
+            self._move(1.0)
+        elif not backlog and self.live_share:
+            self._move(-1.0)
         return self.state is not before
+
+    def _move(self, direction: float) -> None:
+        most = LIVE_HARDER if direction > 0.0 else LIVE_SOFTER
+        step = self._live_step * direction
+        step = max(-step / 2, LIVE_LEAST) if step < 0.0 else min(step * LIVE_FASTER, most)
+        self._live_step = step * direction
+        self.live_share = min(max(self.live_share + self._live_step, 0.0), MOST_OF_LIVE)
+        if not self.live_share:
+            self._live_step = LIVE_HARDER
 
     def refuses(self) -> bool:
         """Whether the next new session is one of the share."""

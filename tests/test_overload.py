@@ -67,6 +67,27 @@ class OverloadTests(SynchronousTestCase):
         self.assertFalse(self.overload.active)
         self.assertFalse(any(self.overload.refuses_live() for _ in range(1000)))
 
+    def test_comes_to_rest(self) -> None:
+        """Where some is too much for a share of a half, and not for a little more."""
+        self.look(5.0, 3)
+        for _ in range(60):
+            self.overload.observe(0.2, 0.0 if self.overload.live_share > 0.5 else 0.5)
+        shares = []
+        for _ in range(40):
+            self.overload.observe(0.2, 0.0 if self.overload.live_share > 0.5 else 0.5)
+            shares.append(self.overload.live_share)
+        self.assertGreater(min(shares), 0.45)
+        self.assertLess(max(shares), 0.55)
+
+    def test_some_is_not_too_much(self) -> None:
+        """Neither more nor less is refused."""
+        for _ in range(4):
+            self.overload.observe(0.0, 5.0)
+        share = self.overload.live_share
+        for _ in range(20):
+            self.overload.observe(0.2, 0.01)
+        self.assertEqual(self.overload.live_share, share)
+
     def test_a_reactor_that_is_late_refuses_nobody_who_is_up(self) -> None:
         self.look(5.0, 50)
         self.assertFalse(any(self.overload.refuses_live() for _ in range(1000)))

@@ -33,7 +33,7 @@ REPORTED_LATER = 16
 #: with so many messages to the page user under way, the MSRP user is not heard for ``REST`` seconds
 #: at a time, or until there are few; what waits in its connection has no answer, and is its own
 MANY_PAGES = 64
-FEW_PAGES = 2
+FEW_PAGES = 4
 #: messages that wait in the whole gateway, from which on few are many: a quarter of a second's
 CROWDED = 2_000
 REST = 1.0

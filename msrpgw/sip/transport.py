@@ -33,12 +33,18 @@ from msrpgw.sip.stream import (
     StreamSource,
     plain_address,
 )
-from msrpgw.sip.udp import behind_since, listen_udp, local_address
+from msrpgw.sip.udp import behind_since, filled, listen_udp, local_address
 from msrpgw.sip.uri import SipUri, default_port
 from msrpgw.timers import Timers
 from msrpgw.tls.contexts import Tls
 
 __all__ = ["DatagramSource", "Sending", "Source", "StreamSource", "Target", "Transports"]
+
+#: shares of the kernel's buffer: less waits always near saturation, and of more, something is to be
+#: refused
+LITTLE, MUCH = 0.25, 0.6
+#: seconds: what is between these two
+_SOME = 0.001
 
 #: most entries of the tables that peers' addresses fill
 _REMEMBERED = 4096
@@ -150,6 +156,14 @@ class _Datagrams(DatagramProtocol):
     def behind_since(self) -> float:
         """Since when more comes than is read, on the clock; 0: it does not."""
         return behind_since(self.transport)
+
+    def backlog(self, now: float) -> float:
+        """For how long more has come than was read; 0: hardly anything waits."""
+        since = self.behind_since
+        share = filled(self.transport) if since else 0.0
+        if share < LITTLE:
+            return 0.0
+        return now - since if share > MUCH else _SOME
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Hand up a message, its topmost Via stamped."""
@@ -287,13 +301,14 @@ class Transports:
     def backlog(self) -> float:
         """For how long a socket, or all TCP connections together, have not been read empty.
 
-        Seconds; 0: nothing waits to be read.
+        Seconds; 0: hardly anything waits to be read.
         """
-        since = [socket.behind_since for socket in self._datagrams if socket.behind_since]
-        since += self._streams.behind.values()
+        now = self._timers.seconds()
+        found = [socket.backlog(now) for socket in self._datagrams]
+        found += [now - since for since in self._streams.behind.values()]
         if self._secure is not None:
-            since += self._secure.behind.values()
-        return self._timers.seconds() - min(since) if since else 0.0
+            found += [now - since for since in self._secure.behind.values()]
+        return max(found, default=0.0)
 
     # Receiving
 

@@ -9,6 +9,7 @@ and with reactors that have no file descriptors, the plain port is used and ICMP
 import errno
 import os
 import socket
+import struct
 import sys
 from typing import Any, Protocol
 
@@ -34,6 +35,11 @@ MAX_DATAGRAM = 65536
 
 #: datagrams read at a time: then it is the turn of the other sockets, that what was begun goes on
 AT_ONCE = 128
+
+#: socket(7) and linux/sock_diag.h: the first of these numbers is what waits to be read, the second
+#: how much may, both with the kernel's own needs
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=II")
 
 # From <linux/in.h> and <linux/in6.h>; the socket module of Python 3.11 lacks them.
 _IP_RECVERR = 11
@@ -92,6 +98,16 @@ class _IcmpPort(udp.Port):
                 got=got,
                 wanted=self.buffer,
             )
+
+    @property
+    def filled(self) -> float:
+        """Which share of the kernel's buffer waits to be read; all of it where it does not say."""
+        try:
+            told = self.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
+        except OSError:
+            return 1.0
+        waits, size = _MEMINFO.unpack_from(told)
+        return waits / size if size else 1.0
 
     def doRead(self) -> None:
         """Read what is there; an error that is in the way belongs to a datagram that we sent."""
@@ -214,6 +230,11 @@ def listen_udp(
 def behind_since(port: object) -> float:
     """Since when more comes to a port than is read, on its clock; 0: it does not."""
     return port.behind_since if isinstance(port, _IcmpPort) else 0.0
+
+
+def filled(port: object) -> float:
+    """Which share of the kernel's buffer waits to be read."""
+    return port.filled if isinstance(port, _IcmpPort) else 0.0
 
 
 def local_address(towards: str) -> str:

@@ -6,6 +6,7 @@ from msrpgw.gateway import session
 from msrpgw.gateway.settings import PolicySettings
 from msrpgw.limits import Limits, LimitSettings
 from msrpgw.overload import INTERVAL, MOST_OF_LIVE
+from msrpgw.sip import transport
 from tests.gateway.meeting import AliceTestCase
 from tests.gateway.support import GATEWAY, Town
 from tests.gateway.wire import Segments, Wire, WireMsrp
@@ -146,6 +147,7 @@ class OverloadTests(AliceTestCase):
         """More comes over UDP than is read."""
         transports = self.town.agent.transports
         self.patch(type(transports._datagrams[0]), "behind_since", 0.5)
+        self.patch(transport, "filled", lambda port: 1.0)
         self.town.run(5.0)
 
     def test_more_than_is_read(self) -> None:

@@ -334,7 +334,7 @@ class Late(SynchronousTestCase):
         self.assertEqual((counters.overload_late, counters.rested), (2, 1))
 
     def test_late_but_not_too_much(self) -> None:
-        self.come_late(wait=0.2)
+        self.come_late(wait=0.1)
         self.assertEqual(self.found(), [200] * 6)
 
     def test_late_for_one_slow_page_user(self) -> None:

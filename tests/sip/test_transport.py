@@ -4,6 +4,7 @@ import errno
 
 from twisted.internet.error import CannotListenError
 
+from msrpgw.sip import transport
 from msrpgw.sip.fields import parse_via
 from msrpgw.sip.message import Request
 from msrpgw.sip.parser import Malformed
@@ -56,6 +57,17 @@ class UdpTests(TransportTestCase):
         self.assertEqual((via.received, via.rport), (PEER, 40001))
         self.assertEqual(self.answered_to(), (PEER, 40001))
         self.assertEqual(self.network.datagrams[-1].source, (US, 5060))
+
+    def test_backlog(self) -> None:
+        """Most of what the kernel keeps is taken, while more comes than is read."""
+        self.start()
+        self.patch(type(self.transports._datagrams[0]), "behind_since", 5.0)
+        self.network.clock.advance(8.0 - self.network.clock.seconds())
+        for share, low, high in ((0.2, 0.0, 0.0), (0.4, 0.0001, 0.01), (0.7, 3.0, 3.0)):
+            self.patch(transport, "filled", lambda port, share=share: share)
+            self.assertTrue(low <= self.transports.backlog() <= high, share)
+        self.patch(type(self.transports._datagrams[0]), "behind_since", 0.0)
+        self.assertEqual(self.transports.backlog(), 0.0)
 
     def test_false_stamps(self) -> None:
         """What a client writes into ``received`` itself does not lead answers elsewhere."""

@@ -23,6 +23,13 @@ class FakeSocket:
         self.errors: list[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = []
         self.incoming: list[object] = []
         self.send_errors: list[int] = []
+        self.meminfo: bytes | None = None  # None: nobody knows that option
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """What the kernel says of its memory."""
+        if self.meminfo is None:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+        return self.meminfo
 
     def sendto(self, data: bytes, address: object) -> None:
         """Send, or fail."""
@@ -100,6 +107,14 @@ class IcmpTests(SynchronousTestCase):
         self.assertEqual(len(self.received), 2 * udp.AT_ONCE + 3)
         self.assertEqual(udp.behind_since(self.port), 0.0)
         self.assertEqual(udp.behind_since(object()), 0.0)
+
+    def test_filled(self) -> None:
+        """What the kernel says of what waits; all of it where it says nothing of that."""
+        self.socket.meminfo = udp._MEMINFO.pack(128_000, 512_000) + bytes(28)
+        self.assertEqual(udp.filled(self.port), 0.25)
+        self.socket.meminfo = None
+        self.assertEqual(udp.filled(self.port), 1.0)
+        self.assertEqual(udp.filled(object()), 0.0)
 
     def test_what_the_kernel_keeps(self) -> None:
         """It is asked for as much as the settings say; if it gives less, the log says so."""
