@@ -39,9 +39,6 @@ NOTHING = (
 FILLING = 11000
 #: growth of memory that is no leak: what the allocator did not give back
 SLACK_SHARE, SLACK_BYTES = 0.03, 3_000_000
-#: The same of a long soak, where what is remembered for minutes fills up and moves about: in half
-#: an hour 200 MB became 228, of which nothing was in use any more when all was over.
-SLACK_SHARE_LONG = 0.15
 #: of what Python has in use when all is over: a small object for each message would be fifty times
 #: as much after an hour
 SLACK_BLOCKS = 0.03
@@ -60,16 +57,15 @@ class Extent(NamedTuple):
     rounds: int  #: at least so many
     users: int  #: that fill the caches for them, as memory is looked at
     settling: float  #: seconds after which nothing may be left; more than 128 T1
-    slack: float  #: share by which memory may grow over the rounds
     configuration: str
 
 
 #: What leaks is looked for, not what is refused: machines may be busy with something else.
 PATIENT = "[limits]\noverload_delay = 5.0\n"
-HOUR = Extent(60, 500, 20000, 5, 34000, 80.0, SLACK_SHARE_LONG, PATIENT)
+HOUR = Extent(60, 500, 20000, 5, 34000, 80.0, PATIENT)
 #: 64 T1 are 3.2 s in place of 32
 QUICK = f"[sip]\nt1 = 0.05\nt2 = 0.4\nt4 = 0.5\n{PATIENT}"
-COMPRESSED = Extent(0, 100, 700, 4, 300, 8.0, SLACK_SHARE, QUICK)
+COMPRESSED = Extent(0, 100, 700, 4, 300, 8.0, QUICK)
 
 
 class State(NamedTuple):
@@ -163,11 +159,9 @@ def growth(resident: list[int]) -> float:
     return statistics.median(resident[-third:]) - statistics.median(resident[:third])
 
 
-def judge(
-    before: State, after: State, resident: list[int], left: dict[str, int], slack: float
-) -> list[Target]:
-    """What must hold.  ``slack``: share by which resident memory may grow."""
-    allowed = max(SLACK_BYTES, slack * resident[0]) / 1e6
+def judge(before: State, after: State, resident: list[int], left: dict[str, int]) -> list[Target]:
+    """What must hold."""
+    allowed = max(SLACK_BYTES, SLACK_SHARE * resident[0]) / 1e6
     used, more_used = before.objects["blocks"], after.objects["blocks"] - before.objects["blocks"]
     more = more_objects(before.objects, after.objects)
     found = ", ".join(f"{name} {count}" for name, count in left.items())
@@ -228,7 +222,7 @@ def soak(place: Room, extent: Extent, say: Callable[[str], None]) -> tuple[list[
         + " ".join(f"{each / 1e6:.1f}" for each in resident),
         *(("", "before", "after"), rows),
     )
-    return judge(before, after, resident, left, extent.slack), table
+    return judge(before, after, resident, left), table
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ class JudgeTests(SynchronousTestCase):
         self, after: State, resident: list[int] | None = None, left: dict[str, int] | None = None
     ) -> list[str]:
         """What did not hold."""
-        targets = judge(BEFORE, after, resident or [100_000_000] * 3, left or {}, 0.03)
+        targets = judge(BEFORE, after, resident or [100_000_000] * 3, left or {})
         self.assertEqual(len(targets), 6)
         return [f"{each.what}: {each.found}" for each in targets if not each.met]
 
