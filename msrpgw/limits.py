@@ -75,9 +75,7 @@ class LimitCounters:
         self.overload_late = 0  #: SENDs refused because they had waited too long
         #: MESSAGEs to sessions that were up, refused because more came than could be read
         self.overload_live = 0
-        self.rested = (
-            0  #: times that an MSRP user was not heard for a while, for page users to catch up
-        )
+        self.rested = 0  #: times that an MSRP user was not heard, for page users to catch up
         self.slow = 0  #: connections closed because a message took too long to arrive
         self.source_connections = 0  #: connections refused because the address had too many
         self.source_half_open = 0  #: sessions refused, too many of the address being set up

@@ -9,7 +9,7 @@ from msrpgw.types import Outcome, OutcomeKind
 
 
 class Retries:
-    """The rules, as configured.  Owned by custody, which asks nobody else."""
+    """The rules, as configured.  Owned by custody; the gateway asks it, too."""
 
     def __init__(self, settings: DeliverySettings) -> None:
         self.ttl = settings.message_ttl  #: seconds that delivery is tried; 0: once

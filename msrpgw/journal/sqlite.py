@@ -123,8 +123,8 @@ class SqliteJournal:
     def close(self) -> Deferred[None]:
         """Write what waits, once; what fails now is not tried again."""
         closed = self._closed = Deferred()
-        self._hand_over_dialogs()
-        self._hand_over_dialogs()
+        for _ in range(2):  # what was gathered before, and what was since
+            self._hand_over_dialogs()
         if not self._writing:
             if self._waiting:
                 self._commit()
