@@ -3,6 +3,7 @@
 Pure: imports nothing of msrpgw; time is handed in.
 """
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
@@ -43,7 +44,8 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     amplification: Count = 3
     #: from this average delay of the reactor on, a share of new sessions gets 503
     overload_delay: Seconds = 0.1
-    #: longest that a SEND may wait for those before it while the gateway is overloaded; 0: no limit
+    #: longest that a message of a session that is up may wait for its turn while the gateway is
+    #: overloaded; more get 503 or 413.  0: no limit
     overload_wait: Rate = 0.2
     #: what Retry-After says to who is refused
     retry_after: Count = 5
@@ -56,6 +58,7 @@ class LimitCounters:
         "amplification",
         "half_open",
         "overload",
+        "overload_dropped",
         "overload_late",
         "overload_live",
         "rested",
@@ -72,8 +75,10 @@ class LimitCounters:
         self.amplification = 0  #: UDP responses not sent to addresses that proved nothing
         self.half_open = 0  #: sessions refused because too many were being set up
         self.overload = 0  #: sessions refused because the gateway was overloaded
-        self.overload_late = 0  #: SENDs refused because they had waited too long
-        #: MESSAGEs to sessions that were up, refused because more came than could be read
+        #: MESSAGEs over UDP let go of without an answer, as there were too many to be refused
+        self.overload_dropped = 0
+        self.overload_late = 0  #: SENDs refused because they would have had to wait too long
+        #: MESSAGEs refused for the same reason, those to sessions that were up included
         self.overload_live = 0
         self.rested = 0  #: times that an MSRP user was not heard, for page users to catch up
         self.slow = 0  #: connections closed because a message took too long to arrive
@@ -83,6 +88,11 @@ class LimitCounters:
         self.source_sessions = 0  #: sessions refused because the address had too many
         self.user_rate = 0  #: MESSAGEs refused because the user sent too many
         self.user_sessions = 0  #: sessions refused because the user had too many
+
+    @property
+    def overloads(self) -> int:
+        """All that was refused because the gateway was overloaded."""
+        return self.overload + self.overload_dropped + self.overload_late + self.overload_live
 
 
 class Buckets:
@@ -179,13 +189,13 @@ class Limits:
         """Whether what holds for one user or source does not hold for an IP address."""
         return self.settings.exempt_trusted and self.trusted(host)
 
-    def too_late(self, waited: float) -> bool:
-        """Whether what was read and waited for so many seconds is refused rather than delivered.
+    @property
+    def longest_wait(self) -> float:
+        """For how many seconds requests may wait for their turn before more are refused.
 
-        Only where all are late, because there is too much to do: one page user who is slow is no
-        reason.
+        Endless unless there is too much to do: one page user who is slow is no reason.
         """
-        return self.overloaded and 0.0 < self.settings.overload_wait < waited
+        return self.settings.overload_wait or math.inf if self.overloaded else math.inf
 
     def connections(self) -> "Connections":
         """A count of the connections of one wire."""

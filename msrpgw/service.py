@@ -411,7 +411,7 @@ def make_service(
         peer_down(target.uri, f"{reason}; next hop black-listed", 0)
     )
     journal = journal or make_journal(config, reactor, timers)
-    admission = Admission(agent, timers, limits, time.monotonic)
+    admission = Admission(agent, timers, limits, time.monotonic, lambda: endpoint.line.waits)
     gateway = Gateway(
         agent,
         endpoint,

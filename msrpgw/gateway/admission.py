@@ -67,15 +67,18 @@ class Admission:
         timers: Timers,
         limits: Limits | None = None,
         seconds: Callable[[], float] | None = None,
+        waits: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``limits`` None: nobody is limited.  ``seconds``: a clock that goes on while the reactor
-        is busy; default: that of the timers.
+        is busy; default: that of the timers.  ``waits``: for how long what came over other wires
+        than SIP's has waited for its turn, in seconds.
         """
         limits = limits or Limits()
         self._agent = agent
         self._timers = timers
         self._limits = limits
         self._seconds = seconds or timers.seconds
+        self._waits = waits
         self._users = Buckets(0.0, 0, 0)
         self._sources = Buckets(0.0, 0, 0)
         self._user_sessions = Shares(0)
@@ -87,7 +90,7 @@ class Admission:
         self._timer: Timer | None = None
         self._gateway: Guarded | None = None
         self._due = 0.0
-        self._late = 0  # SENDs that were refused at the last look
+        self._refused = 0  # of all that came, up to the last look
         self.overload = Overload(limits.settings.overload_delay)
         self._early = EarlyRefusal(
             agent.transactions.has_branch, agent.settings.user_agent, agent.new_tag()
@@ -108,6 +111,7 @@ class Admission:
     def attach(self, gateway: Guarded) -> None:
         """Hand it the requests that may pass."""
         self._gateway = gateway
+        self._agent.transports.refuse_late = self._refuse_late
         self._agent.on("MESSAGE", self.guard(gateway.message_received))
         self._agent.on("INVITE", self.guard(gateway.invite_received))
 
@@ -116,40 +120,45 @@ class Admission:
 
         One of a session that is there only where more comes than is read; a call for help never.
         """
-        gateway = self._gateway
-        if gateway is None or request.method not in ("MESSAGE", "INVITE") or _is_urgent(request):
+        method = request.method
+        live = method == "MESSAGE" and self._is_live(request, source)
+        if (live and not source.late) or method not in ("MESSAGE", "INVITE"):
             return False
-        live = False
-        if request.method == "MESSAGE":
-            try:
-                route = gateway.routes.of_message(_Asked(request, source))
-            except SipError:
-                return False  # it has an answer of its own
-            if isinstance(route, Refusal):
-                return False
-            live = route.key in gateway.sessions
+        if _is_urgent(request):
+            return False
         if live:
-            # Of datagrams those that are too much were refused before.
-            behind = source.reliable and source.backlogged
-            if not behind or not self.overload.refuses_live():
-                return False
             self._limits.counters.overload_live += 1
-        else:
-            if not self.overload.refuses():
-                return False
-            self._limits.counters.overload += 1
-        gateway.teller.overloaded("The gateway is overloaded")
+            return True
+        if not self.overload.refuses():
+            return False
+        self._limits.counters.overload += 1
         return True
 
-    def _refuse_early(self, datagram: bytes, address: tuple[str, int]) -> bytes:
-        """The same of a datagram, where more come than are read."""
+    def _is_live(self, request: Request, source: ReplyPath) -> bool:
+        """Whether a MESSAGE is to be taken, as it belongs to a session that is up, or is wrong."""
         gateway = self._gateway
-        if gateway is None or not self.overload.refuses_live():
+        if gateway is None:
+            return False
+        try:
+            route = gateway.routes.of_message(_Asked(request, source))
+        except SipError:
+            return True  # it has an answer of its own
+        return isinstance(route, Refusal) or route.key in gateway.sessions
+
+    def _refuse_late(
+        self, datagram: bytes, address: tuple[str, int], silently: bool
+    ) -> bytes | None:
+        """The same of a datagram that waited too long; see ``Transports.refuse_late``."""
+        counters = self._limits.counters
+        if silently:
+            if not self._early.may_discard(datagram):
+                return None
+            counters.overload_dropped += 1
             return b""
         answer = self._early.answer_to(datagram, address, self._limits.settings.retry_after)
-        if answer:
-            self._limits.counters.overload_live += 1
-            gateway.teller.overloaded("The gateway is overloaded")
+        if not answer:
+            return None
+        counters.overload_live += 1
         return answer
 
     def guard(
@@ -255,21 +264,19 @@ class Admission:
             self._timer = None
 
     def _look(self) -> None:
-        backlog = self._agent.transports.backlog()
-        if self.overload.observe(self._seconds() - self._due, backlog):
+        late = self._seconds() - self._due
+        if self.overload.observe(max(late, self._agent.transports.waits, self._waits())):
             self._limits.overloaded = self.overload.active
             self._agent.transactions.refuse = self.refuses if self.overload.active else None
             if self.overload.active:
                 _log.warn(
-                    "overloaded: some new sessions get 503, and MESSAGEs that come too fast; SENDs"
-                    " that waited too long get 413"
+                    "overloaded: some new sessions get 503; what would have to wait too long gets"
+                    " 503 or 413"
                 )
             else:
                 _log.info("no longer overloaded: all new sessions are taken")
-        late = self._limits.counters.overload_late - self._late
-        if late and self._gateway is not None:
-            self._late += late
-            self._gateway.teller.overloaded("The gateway is overloaded", late)
-        refuse = self._refuse_early if self.overload.live_share else None
-        self._agent.transports.refuse_early = refuse
+        refused = self._limits.counters.overloads
+        if refused > self._refused and self._gateway is not None:
+            self._gateway.teller.overloaded("The gateway is overloaded", refused - self._refused)
+        self._refused = refused
         self.start()

@@ -21,7 +21,8 @@ from msrpgw.gateway.events import EventHub
 from msrpgw.gateway.facts import address_of, hops_left, keyed_hash, message_id_of, text_of
 from msrpgw.gateway.farewell import end_calls
 from msrpgw.gateway.items import Answer, Item, Keeper, PageItem, SendItem, new_page_call
-from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
+from msrpgw.gateway.leg import Leg, LegState
+from msrpgw.gateway.leg_listener import LegEnd, LegListener
 from msrpgw.gateway.loops import HOPS_KEY, check_hops
 from msrpgw.gateway.notices import Notices
 from msrpgw.gateway.page import Outgoing, Pages

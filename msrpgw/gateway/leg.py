@@ -10,10 +10,10 @@ May import sip and msrp; knows nothing of keys, queues and MESSAGEs.
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.gateway.facts import address_of
+from msrpgw.gateway.leg_listener import LegEnd, LegListener
 from msrpgw.gateway.loops import HOPS
 from msrpgw.msrp.endpoint import Endpoint
 from msrpgw.msrp.session import Incoming, Report, SendResult, Session
@@ -39,43 +39,6 @@ class LegState(enum.Enum):
 
 
 _CALLING, _BINDING, _UP, _MOVING, _ENDED = LegState  # looked up in the class they cost 2 %
-
-
-class LegEnd:
-    """Why a leg ended."""
-
-    __slots__ = ("code", "reason", "retry_after", "was_up")
-
-    def __init__(self, code: int, reason: str, was_up: bool, retry_after: float = 0.0) -> None:
-        self.retry_after = retry_after  #: seconds that the peer asks us to wait; 0: it did not
-        self.code = code  #: SIP status that set-up failed with; 0 after BYE
-        self.reason = reason  #: in words for an operator
-        self.was_up = was_up  #: False: set-up failed
-
-
-class LegListener(Protocol):
-    """Who hears of the leg: its gateway session, which may have two for a moment."""
-
-    def is_of_use(self, leg: "Leg") -> bool:
-        """Whether a call that we made is wanted, now that the peer told what it takes."""
-
-    def leg_up(self, leg: "Leg") -> None:
-        """Messages can be sent now; after a move, again."""
-
-    def leg_moving(self, leg: "Leg", reason: str) -> None:
-        """The MSRP session was lost or replaced; messages wait until ``leg_up``."""
-
-    def dialog_changed(self, leg: "Leg") -> None:
-        """The dialog is there, or its target has changed."""
-
-    def leg_ended(self, leg: "Leg", end: LegEnd) -> None:
-        """The leg is over; told exactly once."""
-
-    def send_received(self, leg: "Leg", incoming: Incoming) -> None:
-        """The MSRP user sent a whole message."""
-
-    def report_received(self, leg: "Leg", report: Report) -> None:
-        """The MSRP user, or a relay, sent a REPORT."""
 
 
 def _nothing() -> None:
@@ -457,10 +420,15 @@ class Leg:
         extension = f"{HOPS}: {hops}" if hops else ""
         self._media.send(message_id, content_type, body, on_done, extension=extension)
 
-    def rest(self, seconds: float, *, patient: bool) -> None:
-        """Hear nothing for so long, or until ``go_on``; if ``patient``, all that waits is heard."""
+    @property
+    def patient(self) -> bool:
+        """Whether nothing is refused for coming late."""
+        return self._listener.urgent
+
+    def rest(self, seconds: float) -> None:
+        """Hear nothing for so long, or until ``go_on``."""
         if self._media.connection is not None:
-            self._media.connection.rest(self._media, seconds, patient=patient)
+            self._media.connection.rest(self._media, seconds)
 
     def go_on(self) -> None:
         """Hear the MSRP user again."""

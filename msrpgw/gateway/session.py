@@ -17,7 +17,8 @@ import msgspec
 from msrpgw.gateway.custody import Custody
 from msrpgw.gateway.facts import is_urgent
 from msrpgw.gateway.items import PageItem
-from msrpgw.gateway.leg import Leg, LegEnd, LegListener, LegState
+from msrpgw.gateway.leg import Leg, LegState
+from msrpgw.gateway.leg_listener import LegEnd, LegListener
 from msrpgw.gateway.loops import HOPS, hops_of
 from msrpgw.gateway.settings import GatewaySettings
 from msrpgw.msrp.session import Incoming, Report, SendResult
@@ -33,9 +34,6 @@ REPORTED_LATER = 16
 #: with so many messages to the page user under way, the MSRP user is not heard for ``REST`` seconds
 #: at a time, or until there are few; what waits in its connection has no answer, and is its own
 MANY_PAGES = 64
-FEW_PAGES = 4
-#: messages that wait in the whole gateway, from which on few are many: a quarter of a second's
-CROWDED = 2_000
 REST = 1.0
 
 #: how many bytes of each: what a notice may quote
@@ -352,10 +350,8 @@ class GatewaySession:
         self._room.used += 1
         self.pages_waiting += 1
         self.pages_bytes += size
-        if self.pages_waiting >= (FEW_PAGES if self._room.used > CROWDED else MANY_PAGES):
-            # Faster than page users answer.  Reading on would take the time that delivering needs:
-            # at twice the rate half of the goodput.
-            self.leg.rest(REST, patient=self.urgent)
+        if self.pages_waiting >= MANY_PAGES:
+            self.leg.rest(REST)  # faster than page users answer
 
     def page_done(self, size: int, outcome: Outcome) -> None:
         """A message to the page user has its outcome."""
@@ -365,7 +361,7 @@ class GatewaySession:
         self._room.used -= 1
         self.pages_waiting -= 1
         self.pages_bytes -= size
-        if self.pages_waiting == (1 if self._room.used > CROWDED else MANY_PAGES // 4):
+        if self.pages_waiting == MANY_PAGES // 4:
             self.leg.go_on()
 
     # What the leg tells

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from msrpgw.gateway import events
 from msrpgw.gateway.items import Item, Keeper, SendItem
-from msrpgw.gateway.leg import LegEnd
+from msrpgw.gateway.leg_listener import LegEnd
 from msrpgw.gateway.notices import Failure, Notices, first_words, time_of_day
 from msrpgw.gateway.session import GatewaySession
 from msrpgw.gateway.status import msrp_to_sip

@@ -17,17 +17,26 @@ from zope.interface import implementer
 
 from msrpgw.errors import FramingError
 from msrpgw.limits import Connections, Limits, Progress
+from msrpgw.line import SHARE, Line
 from msrpgw.msrp.counters import MsrpCounters
 from msrpgw.msrp.frame import Frame, FrameParser, Request, Response
 from msrpgw.msrp.frame import Limits as FrameLimits
 from msrpgw.msrp.render import render_response
 from msrpgw.msrp.settings import MsrpSettings
+from msrpgw.msrp.turns import Speaker, Turns
 from msrpgw.timers import Timer, Timers
 
 _log = Logger()
 
 #: what Twisted buffers before it calls pauseProducing (FileDescriptor.bufferSize)
 TRANSPORT_BUFFER = 65_536
+
+#: requests of one connection that may wait, and bytes of their bodies; with more, nothing is read
+#: from it
+MOST_KEPT, MOST_KEPT_BYTES = 64, 65_536
+#: for so many seconds, at most, a connection is not read after something of it was refused because
+#: there is too much to do: to read and refuse many at a time costs a third
+HOLD = 1.0
 
 #: how long a closing connection may take to get rid of what was written to it, in seconds
 FLUSH_TIMEOUT = 5.0
@@ -44,15 +53,12 @@ class Awaiting(typing.Protocol):
         """The response came; called at most once."""
 
 
-class Speaker(typing.Protocol):
-    """Writes requests on a connection, in turns with others."""
-
-    def take_turn(self) -> bool:
-        """Write one request at most.  Returns whether another could follow now."""
-
-
 class Bound(typing.Protocol):
     """A session that uses a connection."""
+
+    @property
+    def patient(self) -> bool:
+        """Whether no SEND of it is refused for its lateness."""
 
     def connection_lost(self, reason: str) -> None:
         """The connection is gone, and with it the session (RFC 4975 §5.4)."""
@@ -64,43 +70,13 @@ class Owner(typing.Protocol):
     counters: MsrpCounters
     limits: Limits
     peers: Connections  #: how many connections each address has
+    line: Line  #: connections whose requests wait for their turn
 
     def request_received(self, connection: "Connection", request: Request) -> None:
         """A request came."""
 
     def connection_gone(self, connection: "Connection") -> None:
         """The connection is closed and has told its sessions."""
-
-
-class _Turns:
-    """Who wants to write, each once, in order."""
-
-    __slots__ = ("_queue", "_waiting")
-
-    def __init__(self) -> None:
-        self._queue: deque[Speaker] = deque()
-        self._waiting: set[Speaker] = set()  # who is in the queue
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def add(self, speaker: Speaker) -> None:
-        """Put a speaker at the end, unless it waits already."""
-        if speaker not in self._waiting:
-            self._waiting.add(speaker)
-            self._queue.append(speaker)
-
-    def remove(self, speaker: Speaker) -> None:
-        """Take a speaker out; it need not be there."""
-        if speaker in self._waiting:
-            self._waiting.discard(speaker)
-            self._queue.remove(speaker)
-
-    def next(self) -> Speaker:
-        """Whose turn it is; that one waits no more."""
-        speaker = self._queue.popleft()
-        self._waiting.discard(speaker)
-        return speaker
 
 
 @lru_cache(maxsize=16)
@@ -118,9 +94,12 @@ class Connection(Protocol):
 
     transport: IStream
     secure = False  #: whether it is TLS
-    # Few connections ever rest and need their own of these.
-    _kept_since = 0.0  # when what was read and waits was read, on the clock
-    _patient = True  # whether none of that is refused for its lateness
+    # Few connections ever need their own of these.
+    _kept: deque[tuple[Request, float]] | None = None  # requests that wait, and since when
+    _kept_bytes = 0
+    _full = False  # so many wait that nothing is read
+    _held: Timer | None = None  # runs while nothing is read after something was refused
+    _unread_since = 0.0  # since when nothing was read, on the clock; 0: it was
 
     def __init__(
         self, owner: Owner, timers: Timers, settings: MsrpSettings, *, accepted: bool, trusted: bool
@@ -138,13 +117,12 @@ class Connection(Protocol):
         #: SENDs of ours that wait for their response, by transaction id.  Ids are matched here
         #: and not by session: a response belongs to the connection of its request (§7.2)
         self.transactions: dict[str, Awaiting] = {}
-        self._turns: _Turns | None = None  # None: nobody has wanted one yet
+        self._turns: Turns | None = None  # None: nobody has wanted one yet
         self._pumping = False
         self._congested = False  # the transport has as much as it wants
         self._excess = 0  # bytes written since it said so
         self._reading = True  # False: the peer doesn't read our responses
         self._resting: Timer | None = None  # while what comes can't be passed on as fast
-        self._kept: Sequence[Frame] = ()  # was read, and waits for that
         self._stall_timeout = settings.transaction_timeout
         self._stalled: Timer | None = None  # runs while the transport is full
         self._progress: Progress | None = None  # None: all frames came whole
@@ -206,22 +184,21 @@ class Connection(Protocol):
             return
         if self._parser.pending:
             self._part_received(len(data), bool(frames) or self._slow is None)
-        if self._kept:
-            self._hand_out([*self._kept, *frames], self._kept_since)
-        else:
-            self._hand_out(frames)
+        self._hand_out(frames)
 
-    def _hand_out(self, frames: Sequence[Frame], since: float | None = None) -> None:
-        """``since``: when the first of them was read, on the clock; None: just now."""
-        self._kept = ()
+    def _hand_out(self, frames: Sequence[Frame]) -> None:
+        line = self._owner.line
+        unread_since, self._unread_since = self._unread_since, 0.0
         for number, frame in enumerate(frames):
-            if self._resting is not None:
-                self._kept = frames[number:]
-                self._kept_since = self._timers.seconds() if since is None else since
-                return
             try:
                 if isinstance(frame, Request):
-                    self._owner.request_received(self, frame)
+                    if self._kept or self._resting is not None or not line.take():
+                        # What came while nothing was read came by and by.
+                        now = self._timers.seconds()
+                        gap = now - unread_since if unread_since else 0.0
+                        self._stand_in_line(frame, now - gap * (1 - number / len(frames)))
+                    else:
+                        self._owner.request_received(self, frame)
                 elif isinstance(frame, Response):
                     # A response that comes late, or to nothing, is for nobody.
                     awaiting = self.transactions.pop(frame.transaction_id, None)
@@ -230,20 +207,94 @@ class Connection(Protocol):
                 else:
                     self.write(render_response(frame, frame.status, frame.comment))
             except Exception:
-                # One session's trouble must not take the connection from the others.
-                _log.failure("an MSRP frame of {peer} made trouble", peer=self.peer_host)
+                self._failed()
 
-    def _refused_late(self, frame: Frame) -> bool:
-        """Whether a whole message was refused.  Not one whose sender would not be told."""
-        if not isinstance(frame, Request) or frame.method != "SEND" or not frame.body:
+    def _failed(self) -> None:
+        # One session's trouble must not take the connection from the others.
+        _log.failure("an MSRP frame of {peer} made trouble", peer=self.peer_host)
+
+    def _stand_in_line(self, request: Request, since: float) -> None:
+        line = self._owner.line
+        if line.room <= 0 and self._refused(request):
+            return
+        if self._kept is None:
+            self._kept = deque()
+        self._kept.append((request, since))
+        self._kept_bytes += len(request.body or b"")
+        if self._resting is None:
+            line.join(self)
+        if len(self._kept) >= MOST_KEPT or self._kept_bytes >= MOST_KEPT_BYTES:
+            self._stop_reading()
+            self._full = True
+
+    def _refused(self, request: Request) -> bool:
+        """Whether a request was refused because there is too much to do.
+
+        Not a part of a message, and not a message whose sender would not be told.
+        """
+        if request.method != "SEND" or not request.body or request.failure_report == "no":
             return False
-        part = frame.byte_range
-        whole = frame.continuation == "$" and (part is None or part.start == 1)
-        if not whole or frame.failure_report == "no":
+        part = request.byte_range
+        if request.continuation != "$" or (part is not None and part.start != 1):
+            return False
+        if any(session.patient for session in self.sessions):
+            return False
+        if not self._owner.line.take_refusal():
             return False
         self._owner.limits.counters.overload_late += 1
-        self.refuse(frame, 413, "The gateway is overloaded")
+        self.refuse(request, 413, "The gateway is overloaded")
+        if self._held is None:
+            self._stop_reading()
+            self._held = self._timers.call_later(HOLD, self.release)
+            self._owner.line.hold(self)
         return True
+
+    def release(self) -> None:
+        """Read again, as there may be room for more."""
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+            self._owner.line.forget(self)
+            self._read_again()
+
+    def _stop_reading(self) -> None:
+        if not self._full and self._held is None:
+            self._unread_since = self._timers.seconds()
+            self.transport.pauseProducing()
+
+    def _read_again(self) -> None:
+        if self._reading and not self._full and self._held is None and not self.closing:
+            self.transport.resumeProducing()
+
+    @property
+    def waits_since(self) -> float:
+        """When the first of the requests came that wait for their turn, on the clock."""
+        return self._kept[0][1] if self._kept else self._timers.seconds()
+
+    def serve(self) -> bool:
+        """Hand out what waited, or refuse it; see ``Line``."""
+        kept, line = self._kept, self._owner.line
+        early, share = self._timers.seconds() - 2 * self._owner.limits.longest_wait, SHARE
+        while kept and self._resting is None and not self.closing:
+            request, since = kept[0]
+            late = since < early and self._refused(request)
+            if not late and not (share and line.take()):
+                return True
+            kept.popleft()
+            line.done(self)
+            self._kept_bytes -= len(request.body or b"")
+            if not late:
+                share -= 1
+                try:
+                    self._owner.request_received(self, request)
+                except Exception:
+                    self._failed()
+        if not kept:
+            self._kept = None
+            if self._full:
+                self._full = False
+                self._read_again()
+        return False
 
     def _part_received(self, size: int, first: bool) -> None:
         if self._progress is None:
@@ -257,44 +308,37 @@ class Connection(Protocol):
     def _check_progress(self) -> None:
         self._slow = None
         if self._progress is not None and self._parser.pending and not self.closing:
-            left = self._progress.left(self._timers.seconds())
+            now = self._timers.seconds()
+            if self._full or self._held is not None or not self._reading:
+                self._progress.began(now)  # it is us who are slow
+            left = self._progress.left(now)
             if left > 0:
                 self._slow = self._timers.call_later(left, self._check_progress)
             else:
                 self.closing = True
                 self.transport.abortConnection()
 
-    def rest(self, session: Bound, seconds: float, *, patient: bool) -> None:
-        """Read nothing for so long, or until ``go_on``: a session can't pass on what it gets.
+    def rest(self, session: Bound, seconds: float) -> None:
+        """Hand out nothing for so long, or until ``go_on``: a session can't pass on what it gets.
 
-        What was read waits here, at most what one reading brought; the rest is in TCP, which tells
-        the peer.  Does nothing where others would have to wait as well.  Unless ``patient``, what
-        waited here for too long is refused (``Limits.too_late``): many at a time, as one by one
-        they would cost half of what delivering them does.
+        What is read meanwhile waits here, and soon in TCP, which tells the peer.  Does nothing
+        where others would have to wait as well.
         """
         if self._resting is None and not self.closing and list(self.sessions) == [session]:
             self._resting = self._timers.call_later(seconds, self._rested)
-            self._patient = patient
             self._owner.limits.counters.rested += 1
-            self.transport.pauseProducing()
+            self._owner.line.leave(self)
 
     def go_on(self) -> None:
-        """Read again, but not before whoever calls this is done."""
+        """Hand out again, but not before whoever calls this is done."""
         if self._resting is not None:
             self._resting.cancel()
-            self._resting = self._timers.call_later(0, self._rested)
+            self._rested()
 
     def _rested(self) -> None:
         self._resting = None
-        if self.closing:
-            return
-        kept = self._kept
-        waited = self._timers.seconds() - self._kept_since
-        if kept and not self._patient and self._owner.limits.too_late(waited):
-            kept = [frame for frame in kept if not self._refused_late(frame)]
-        self._hand_out(kept, self._kept_since)
-        if self._resting is None and self._reading:
-            self.transport.resumeProducing()
+        if self._kept and not self.closing:
+            self._owner.line.join(self, len(self._kept))
 
     # Writing
 
@@ -321,7 +365,7 @@ class Connection(Protocol):
     def want_turn(self, speaker: Speaker) -> None:
         """Let a speaker write as soon as others had their turn and the transport has room."""
         if self._turns is None:
-            self._turns = _Turns()
+            self._turns = Turns()
         self._turns.add(speaker)
         if self.writable and not self._pumping:
             self._pump(self._turns)
@@ -331,7 +375,7 @@ class Connection(Protocol):
         if self._turns is not None:
             self._turns.remove(speaker)
 
-    def _pump(self, turns: "_Turns") -> None:
+    def _pump(self, turns: Turns) -> None:
         # One request of each speaker in turn: long messages of several sessions share the
         # connection fairly, and a short one never waits behind a whole long one (§7.1.1).
         self._pumping = True
@@ -360,8 +404,7 @@ class Connection(Protocol):
         self.writable = True
         if not self._reading:
             self._reading = True
-            if self._resting is None:
-                self.transport.resumeProducing()
+            self._read_again()
         if self._turns is not None:
             self._pump(self._turns)
 
@@ -411,7 +454,11 @@ class Connection(Protocol):
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
-        self._kept = ()
+        if self._held is not None:
+            self._held.cancel()
+            self._owner.line.forget(self)
+        self._owner.line.leave(self)
+        self._kept = None
         self._owner.peers.leave(self.peer_host)
         self.transactions.clear()
         self._turns = None

@@ -12,13 +12,14 @@ from functools import partial
 import msgspec
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from msrpgw.auth.client import Secret
 from msrpgw.errors import MsrpSyntaxError
 from msrpgw.limits import Limits
+from msrpgw.line import Line
 from msrpgw.msrp.chunks import Budget
 from msrpgw.msrp.connection import Connection
 from msrpgw.msrp.counters import MsrpCounters
@@ -76,6 +77,8 @@ class Endpoint:
         """
         self.limits = limits or Limits()
         self.peers = self.limits.connections()  #: how many connections each address has
+        #: connections whose requests wait for their turn
+        self.line = Line(IReactorTime(reactor), self.limits)
         self._reactor = reactor
         self._allow_source = allow_source
         self._port: IListeningPort | None = None

@@ -66,6 +66,8 @@ Dial = Callable[[Callable[[Connection], None], Callable[[str], None]], None]
 class Relay:
     """Owned by the endpoint, which starts and stops it."""
 
+    patient = True  # what it gets, it asked for
+
     def __init__(
         self,
         uri: MsrpUri,

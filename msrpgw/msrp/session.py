@@ -73,6 +73,10 @@ class SessionListener(typing.Protocol):
         Each SEND without its answer was given up before, in order.  Not called after ``close``.
         """
 
+    @property
+    def patient(self) -> bool:
+        """Whether no message is refused for coming late."""
+
     def message_received(self, session: "Session", incoming: Incoming) -> None:
         """A whole message came; it is to be accepted or refused, at once or later."""
 
@@ -184,6 +188,11 @@ class Session:
         self._negotiated(accept_answer(self._local, answer), protected)
 
     @property
+    def patient(self) -> bool:
+        """Whether no message of the peer's is refused for coming late."""
+        return self._listener.patient
+
+    @property
     def secure(self) -> bool:
         """Whether it is MSRPS; if so, what takes its place is so, too."""
         return self.path.scheme == "msrps"
@@ -263,10 +272,8 @@ class Session:
             connection.refuse(request, 506, "The session is bound to another connection")
             return
         self._early_size += len(request.body or b"")
-        if (
-            len(self._early) >= EARLY_REQUESTS
-            or self._early_size > self._endpoint.settings.max_size
-        ):
+        too_large = self._early_size > self._endpoint.settings.max_size
+        if too_large or len(self._early) >= EARLY_REQUESTS:
             connection.refuse(request, 403, "The session is still being set up")
             return
         self._early = (*self._early, request)

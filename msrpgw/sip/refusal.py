@@ -26,6 +26,16 @@ class EarlyRefusal:
         self._is_known = is_known
         self._end = f";tag={tag}\r\n", f"\r\nServer: {server}\r\n"
 
+    @staticmethod
+    def may_discard(datagram: bytes) -> bool:
+        """Whether a datagram need not be answered: its sender repeats it (RFC 3261 §17.1.2.2).
+
+        Not so anything but a MESSAGE, nor a MESSAGE that is, or seems to be, a call for help.
+        """
+        if datagram[:8] != b"MESSAGE " or b"mergency" in datagram:
+            return False
+        return datagram[8 : 8 + len(_URGENT)].lower() != _URGENT.encode()
+
     def answer_to(self, datagram: bytes, address: tuple[str, int], retry_after: int) -> bytes:
         """The 503 to a datagram; empty for what is to be taken the usual way.
 
@@ -36,25 +46,33 @@ class EarlyRefusal:
         if not 0 < end <= MOST or datagram[:8] != b"MESSAGE ":
             return b""
         found = match_request(datagram[:end].decode("latin-1"))
-        if found is None or ";tag=" in found.to:
+        if found is None:
             return b""
-        port = int(found.port) if found.port else None
+        # This is done for each request that is too much, and unpacking is what costs least.
+        uri, vias, host, port, branch, asked, more_vias, from_, to, call_id, cseq = found
+        if not (uri and vias and host and branch and from_ and to and call_id and cseq):
+            return b""
+        if ";tag=" in to or cseq[-8:] != " MESSAGE":
+            return b""
         source, source_port = address
-        if found.rport:
+        number = int(port) if port else None
+        if asked:
             stamp = f"={source_port};received={source}"
-        elif (port or 5060) == source_port:
-            stamp = "" if found.host == source else f";received={source}"
+        elif (number or 5060) == source_port:
+            stamp = "" if host == source else f";received={source}"
         else:
             return b""
-        if found.uri[: len(_URGENT)].lower() == _URGENT or self._is_known(
-            found.branch, found.host, port, "MESSAGE"
+        if uri[: len(_URGENT)].lower() == _URGENT or self._is_known(
+            branch, host, number, "MESSAGE"
         ):
             return b""
+        if more_vias:
+            stamp += more_vias
+            vias = vias[: -len(more_vias)]
         tag, server = self._end
         return (
             "SIP/2.0 503 Service Unavailable\r\n"
-            f"Via: {found.via}{stamp}{found.more_vias}\r\n"
-            f"From: {found.from_}\r\nTo: {found.to}{tag}"
-            f"Call-ID: {found.call_id}\r\nCSeq: {found.cseq}{server}"
+            f"Via: {vias}{stamp}\r\nFrom: {from_}\r\nTo: {to}{tag}"
+            f"Call-ID: {call_id}\r\nCSeq: {cseq}{server}"
             f"Retry-After: {retry_after}\r\nContent-Length: 0\r\n\r\n"
         ).encode("latin-1")

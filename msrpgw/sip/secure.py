@@ -27,8 +27,8 @@ from msrpgw.sip.stream import (
     Key,
     OnMessage,
     Streams,
-    StreamSource,
 )
+from msrpgw.sip.stream_source import StreamSource
 from msrpgw.timers import Timer, Timers
 from msrpgw.tls.contexts import Evidence, Role, Tls
 from msrpgw.tls.handshake import Admit, Handshakes, Untrusted

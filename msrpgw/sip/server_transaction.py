@@ -53,8 +53,8 @@ class ReplyPath(Protocol):
         """It answered with what only who gets our responses can know."""
 
     @property
-    def backlogged(self) -> bool:
-        """Whether more comes that way than is read."""
+    def late(self) -> bool:
+        """Whether the request that comes now has waited too long for its turn."""
 
 
 class Timing:

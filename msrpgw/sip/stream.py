@@ -3,6 +3,7 @@
 May import the codec of this room and Twisted; knows nothing of transactions.
 """
 
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from zope.interface import implementer
 
 from msrpgw.limits import Connections, Progress
 from msrpgw.limits import Limits as AllLimits
+from msrpgw.line import SHARE, Line
 from msrpgw.sip.client_transaction import SendFailure
 from msrpgw.sip.counters import SipCounters
 from msrpgw.sip.fields import Via
@@ -29,12 +31,13 @@ from msrpgw.sip.parser import Limits, Malformed, Ping, Pong, StreamParser
 from msrpgw.sip.sending import OnFailure, Sending, Target, explain_refusal
 from msrpgw.sip.server_transaction import ReplyPath
 from msrpgw.sip.settings import SipSettings
+from msrpgw.sip.stream_source import StreamSource
 from msrpgw.timers import Timer, Timers
 
 #: bytes that may wait for a peer that does not read; more, and the connection is broken off
 _BACKLOG_LIMIT = 4 * 1024 * 1024
-#: bytes that one reading of a TCP socket brings at most (FileDescriptor.bufferSize)
-FULL_READ = 65_536
+#: requests of one connection that may wait for their turn; with more, nothing is read from it
+MOST_WAITING = 256
 #: seconds for the last bytes of connections that we close
 CLOSING_TIME = 1.0
 
@@ -44,43 +47,7 @@ Key = tuple[str, int, str]
 OnMessage = Callable[[Request | Response | Malformed, ReplyPath], None]
 
 
-class StreamSource:
-    """The connection that a message came over."""
-
-    __slots__ = ("connection", "host", "local_host", "local_port", "port")
-
-    transport = "TCP"
-    reliable = True
-    proven = True
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Nothing is proven without TLS."""
-        return frozenset()
-
-    def __init__(
-        self, connection: "Connection", host: str, port: int, local_host: str, local_port: int
-    ) -> None:
-        self.connection = connection
-        self.host = host
-        self.port = port
-        self.local_host = local_host
-        self.local_port = local_port
-
-    def send_response(self, data: bytes, via: Via) -> None:
-        """Send over the same connection; when it is gone, over one to the Via (§18.2.2)."""
-        self.connection.send_response(data, via)
-
-    def prove(self) -> None:
-        """Nothing to prove: the handshake of TCP did."""
-
-    @property
-    def backlogged(self) -> bool:
-        """Whether more comes over the connection than is read."""
-        return self.connection.backlogged
-
-
-class _Transport(ITCPTransport, IConsumer):
+class _Transport(ITCPTransport, IConsumer, IPushProducer):
     """What Twisted gives a TCP protocol."""
 
 
@@ -107,7 +74,9 @@ class Connection(Protocol):
         self._slow: Timer | None = None  # runs while a message is arriving
         self.alive = False
         self.loss = "TCP connection lost"  #: what those hear who wait when it is gone
-        self.backlogged = False  #: whether more comes than is read
+        #: requests, and what is none, that wait for their turn; and since when
+        self._waiting: deque[tuple[Request | Malformed, float]] = deque()
+        self._reading = True
         self.stuck = False  #: broken off because the peer does not read
         self.address = ("", 0)  #: the peer's
         self.keys: list[Key] = []  #: what it can be used for
@@ -127,13 +96,6 @@ class Connection(Protocol):
         self._watch(self._pool.settings.idle_timeout)
         self._pool.connection_made(self)
 
-    def _note_backlog(self, behind: bool) -> None:
-        self.backlogged = behind
-        if behind:
-            self._pool.behind.setdefault(self, self._heard)
-        else:
-            self._pool.behind.pop(self, None)
-
     @property
     def heard(self) -> float:
         """When the peer last sent something, on the clock."""
@@ -149,8 +111,6 @@ class Connection(Protocol):
             return
         pool = self._pool
         self._heard = pool.timers.seconds()
-        if len(data) >= FULL_READ or self.backlogged:
-            self._note_backlog(len(data) >= FULL_READ)
         found = self._parser.feed(data)
         if self._parser.pending:
             if found or self._slow is None:
@@ -161,16 +121,58 @@ class Connection(Protocol):
         for message in found:
             if isinstance(message, Ping):
                 self.write(b"\r\n")
-            elif not isinstance(message, Pong):
-                pool.message_received(message, self._source)
-                if isinstance(message, Malformed) and message.fatal:
-                    self.close()
-                    return
+            elif isinstance(message, Response):
+                pool.message_received(message, self._source)  # what it ends makes room
+            elif isinstance(message, Pong):
+                continue
+            elif not self._waiting and pool.line.take():
+                self._hand_up(message)
+            elif pool.line.room > 0:
+                self._wait(message)
+            else:
+                self._hand_up(message, late=True)
+
+    def _hand_up(self, message: Request | Malformed, late: bool = False) -> None:
+        self._source.late = late
+        self._pool.message_received(message, self._source)
+        if isinstance(message, Malformed) and message.fatal:
+            self.close()
+
+    def _wait(self, message: Request | Malformed) -> None:
+        self._waiting.append((message, self._heard))
+        self._pool.line.join(self)
+        if self._reading and len(self._waiting) >= MOST_WAITING:
+            self._reading = False
+            self.transport.pauseProducing()
+
+    @property
+    def waits_since(self) -> float:
+        """When the first of the requests came that wait for their turn, on the clock."""
+        return self._waiting[0][1]
+
+    def serve(self) -> bool:
+        """Hand up what waited."""
+        waiting, pool = self._waiting, self._pool
+        early = pool.timers.seconds() - 2 * pool.all_limits.longest_wait
+        share = SHARE
+        while waiting and not self._closing:
+            message, since = waiting[0]
+            if not share or not pool.line.take():
+                return True
+            share -= 1
+            waiting.popleft()
+            pool.line.done(self)
+            self._hand_up(message, since < early)
+        if not self._reading and not self._closing:
+            self._reading = True
+            self.transport.resumeProducing()
+        return False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Leave the pool."""
         self.alive = False
-        self._pool.behind.pop(self, None)
+        self._pool.line.leave(self)
+        self._waiting.clear()
         if self._idle is not None:
             self._idle.cancel()
         if self._slow is not None:
@@ -248,6 +250,8 @@ class Connection(Protocol):
         self._slow = None
         if self._parser.pending and not self._closing:
             timers = self._pool.timers
+            if not self._reading:
+                self._progress.began(timers.seconds())  # it is us who are slow
             left = self._progress.left(timers.seconds())
             if left > 0:
                 self._slow = timers.call_later(left, self._check_progress)
@@ -322,8 +326,7 @@ class Streams:
             settings.max_message_size, settings.max_headers, settings.max_line_length
         )
         self.accepting: ServerFactory = _Accepting(self)  #: for listening ports
-        #: connections to which more comes than is read, and since when, on the clock
-        self.behind: dict[Connection, float] = {}
+        self.line = Line(reactor, limits)  #: connections whose requests wait for their turn
         self._usable: dict[Key, Connection] = {}
         self._open: dict[Connection, None] = {}
         self._connecting: dict[Key, Connecting] = {}

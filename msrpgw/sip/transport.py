@@ -30,21 +30,15 @@ from msrpgw.sip.stream import (
     Connection,
     OnMessage,
     Streams,
-    StreamSource,
     plain_address,
 )
-from msrpgw.sip.udp import behind_since, filled, listen_udp, local_address
+from msrpgw.sip.stream_source import StreamSource
+from msrpgw.sip.udp import listen_udp, local_address, waits
 from msrpgw.sip.uri import SipUri, default_port
 from msrpgw.timers import Timers
 from msrpgw.tls.contexts import Tls
 
 __all__ = ["DatagramSource", "Sending", "Source", "StreamSource", "Target", "Transports"]
-
-#: shares of the kernel's buffer: less waits always near saturation, and of more, something is to be
-#: refused
-LITTLE, MUCH = 0.25, 0.6
-#: seconds: what is between these two
-_SOME = 0.001
 
 #: most entries of the tables that peers' addresses fill
 _REMEMBERED = 4096
@@ -59,6 +53,7 @@ class DatagramSource:
 
     transport = "UDP"
     reliable = False
+    late = False  # such a datagram has been refused before
     names: frozenset[str] = frozenset()
 
     def __init__(self, socket: "_Datagrams", address: tuple[str, int]) -> None:
@@ -77,11 +72,6 @@ class DatagramSource:
     def prove(self) -> None:
         """It gets what we send: the address is its own."""
         self.allowance = None
-
-    @property
-    def backlogged(self) -> bool:
-        """Whether more comes to the socket than is read."""
-        return bool(self._socket.behind_since)
 
     @property
     def local_host(self) -> str:
@@ -153,26 +143,25 @@ class _Datagrams(DatagramProtocol):
         self.listener = Listener("UDP", "", 0)
 
     @property
-    def behind_since(self) -> float:
-        """Since when more comes than is read, on the clock; 0: it does not."""
-        return behind_since(self.transport)
+    def waits(self) -> float:
+        """For how long a request has waited for its turn, in seconds; 0: none does."""
+        return waits(self.transport)
 
-    def backlog(self, now: float) -> float:
-        """For how long more has come than was read; 0: hardly anything waits."""
-        since = self.behind_since
-        share = filled(self.transport) if since else 0.0
-        if share < LITTLE:
-            return 0.0
-        return now - since if share > MUCH else _SOME
+    @property
+    def longest_wait(self) -> float:
+        """For how many seconds requests may wait for their turn before more are refused."""
+        return self.limits.longest_wait
+
+    def refused(self, data: bytes, address: tuple[str, int], *, silently: bool) -> bool:
+        """Whether a request for which there is no room was refused, or let go of."""
+        refuse = self._owner.refuse_late
+        answer = None if refuse is None else refuse(data, address, silently)
+        if answer and self.transport is not None:
+            self.transport.write(answer, address)
+        return answer is not None
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Hand up a message, its topmost Via stamped."""
-        refuse = self._owner.refuse_early
-        if refuse is not None and self.behind_since:
-            answer = refuse(datagram, addr)
-            if answer:
-                self.write(answer, addr)
-                return
         message = parse_datagram(datagram, self._limits)
         if message is None or isinstance(message, (Ping, Pong)):
             return
@@ -235,9 +224,9 @@ class Transports:
         self._listeners: list[Listener] = []
         self._datagrams: list[_Datagrams] = []
         self._advertised = parse_advertised(settings.advertised_contact)
-        #: gives the answer to a datagram that came faster than they are read, made of its bytes;
-        #: empty for one to be taken all the same.  None: nothing is refused so early
-        self.refuse_early: Callable[[bytes, tuple[str, int]], bytes] | None = None
+        #: gives the answer to a datagram that waited too long, made of its bytes: empty if it is to
+        #: get none, as it always is if asked for silence; None if it is to be taken all the same
+        self.refuse_late: Callable[[bytes, tuple[str, int], bool], bytes | None] | None = None
         # By the peer's address, filled when first asked for.
         self._routes: dict[str, _Datagrams | None] = {}
         self._prefixes: dict[tuple[str, str], str] = {}
@@ -256,7 +245,9 @@ class Transports:
         if transport == "UDP":
             socket = _Datagrams(self, self._streams.limits, self._limits)
             buffer = self._settings.udp_buffer
-            made = listen_udp(self._reactor, port, host, socket, self._undeliverable, buffer)
+            made = listen_udp(
+                self._reactor, port, host, socket, self._undeliverable, socket, buffer
+            )
             self._datagrams.append(socket)
         else:
             factory = self._streams_of(transport).accepting
@@ -298,17 +289,14 @@ class Transports:
         """What is listened on, with the ports really bound: ``udp:127.0.0.1:5060``."""
         return [listener.render() for listener in self._listeners]
 
-    def backlog(self) -> float:
-        """For how long a socket, or all TCP connections together, have not been read empty.
-
-        Seconds; 0: hardly anything waits to be read.
-        """
-        now = self._timers.seconds()
-        found = [socket.backlog(now) for socket in self._datagrams]
-        found += [now - since for since in self._streams.behind.values()]
+    @property
+    def waits(self) -> float:
+        """For how long a request has waited for its turn, in seconds; 0: none does."""
+        found = [socket.waits for socket in self._datagrams]
+        found.append(self._streams.line.waits)
         if self._secure is not None:
-            found += [now - since for since in self._secure.behind.values()]
-        return max(found, default=0.0)
+            found.append(self._secure.line.waits)
+        return max(found)
 
     # Receiving
 

@@ -4,13 +4,17 @@ Linux keeps the ICMP errors of a socket in a queue of their own (IP_RECVERR, see
 with the datagram that it is about.  Twisted's ``Port`` knows nothing of that queue: it would
 take its ready signal for the end of the socket, hence the overridden methods.  On other systems,
 and with reactors that have no file descriptors, the plain port is used and ICMP goes unheard.
+
+All that came is read at once, so that the kernel has room for more.  Responses are handed up at
+once, too: what they end makes room.  Requests stand in line, and may be refused when they waited
+for too long.
 """
 
 import errno
 import os
 import socket
-import struct
 import sys
+from collections import deque
 from typing import Any, Protocol
 
 from twisted.internet import udp
@@ -26,6 +30,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from msrpgw.line import Line, Patience
 from msrpgw.sockets import PromptReactor
 
 _log = Logger()
@@ -33,13 +38,13 @@ _log = Logger()
 #: the largest datagram that can come
 MAX_DATAGRAM = 65536
 
-#: datagrams read at a time: then it is the turn of the other sockets, that what was begun goes on
-AT_ONCE = 128
+#: datagrams read in one turn of the reactor
+READ_AT_ONCE = 1024
+#: bytes of requests that may wait here; what is more waits in the kernel
+MOST_WAITING = 8 * 2**20
 
-#: socket(7) and linux/sock_diag.h: the first of these numbers is what waits to be read, the second
-#: how much may, both with the kernel's own needs
-_SO_MEMINFO = 55
-_MEMINFO = struct.Struct("=II")
+#: how responses begin (RFC 3261 §7.2)
+_RESPONSE = b"SIP/2.0 "
 
 # From <linux/in.h> and <linux/in6.h>; the socket module of Python 3.11 lacks them.
 _IP_RECVERR = 11
@@ -61,6 +66,13 @@ class Undeliverable(Protocol):
         """
 
 
+class Crowded(Patience, Protocol):
+    """Decides about requests when too many wait for their turn."""
+
+    def refused(self, data: bytes, address: tuple[str, int], *, silently: bool) -> bool:
+        """Whether one more was refused; ``silently``: let go of, unanswered."""
+
+
 @implementer(IHalfCloseableDescriptor)
 class _IcmpPort(udp.Port):
     """Owned by the reactor, as any port."""
@@ -70,9 +82,19 @@ class _IcmpPort(udp.Port):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
-        self.behind_since = 0.0  #: since when more comes than is read, on the clock; 0: it doesn't
         self._clock = IReactorTime(self.reactor)
+        # Requests, where they came from, and when.  Side by side, not in tuples: those would be the
+        # garbage collector's business.
+        self._waiting: deque[bytes] = deque()
+        self._waiting_from: deque[tuple[str, int]] = deque()
+        self._waiting_since: deque[float] = deque()
+        self._waiting_bytes = 0
         self._outgoing: list[tuple[bytes, tuple[str, int]]] = []  # in this turn
+
+    def use(self, crowded: Crowded) -> None:
+        """Ask this one what is too much."""
+        self._crowded = crowded
+        self._line = Line(self._clock, crowded)
 
     def createInternetSocket(self) -> socket.socket:
         """Ask the kernel for the queue of ICMP errors."""
@@ -100,35 +122,68 @@ class _IcmpPort(udp.Port):
             )
 
     @property
-    def filled(self) -> float:
-        """Which share of the kernel's buffer waits to be read; all of it where it does not say."""
-        try:
-            told = self.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
-        except OSError:
-            return 1.0
-        waits, size = _MEMINFO.unpack_from(told)
-        return waits / size if size else 1.0
+    def waits(self) -> float:
+        """For how long a request has waited for its turn, in seconds; 0: none does."""
+        return self._line.waits
+
+    @property
+    def waits_since(self) -> float:
+        """When the first of the requests came that wait for their turn, on the clock."""
+        return self._waiting_since[0]
 
     def doRead(self) -> None:
         """Read what is there; an error that is in the way belongs to a datagram that we sent."""
-        protocol = self.protocol
-        receive = self.socket.recvfrom
-        for number in range(AT_ONCE):
+        if self._waiting_bytes > MOST_WAITING:
+            return
+        receive, line, refused = self.socket.recvfrom, self._line, self._crowded.refused
+        room, now = line.room, self._clock.seconds()
+        for number in range(READ_AT_ONCE):
             try:
                 data, address = receive(MAX_DATAGRAM)
             except BlockingIOError:
-                self.behind_since = 0.0
                 if not number:  # then it is the queue of errors that is ready
                     self._read_errors()
                 return
             except OSError:
                 self._read_errors()
                 return
-            try:
-                protocol.datagramReceived(data, address[:2])
-            except Exception:
-                _log.failure("a datagram could not be processed; going on")
-        self.behind_since = self.behind_since or self._clock.seconds()
+            if data[:8] == _RESPONSE or (not self._waiting and line.take()):
+                self._hand_up(data, address[:2])
+            elif room > 0 or not refused(data, address[:2], silently=not line.take_refusal()):
+                room -= 1
+                self._wait(data, address[:2], now)
+
+    def _hand_up(self, data: bytes, address: tuple[str, int]) -> None:
+        try:
+            self.protocol.datagramReceived(data, address)
+        except Exception:
+            _log.failure("a datagram could not be processed; going on")
+
+    def _wait(self, data: bytes, address: tuple[str, int], now: float) -> None:
+        self._waiting.append(data)
+        self._waiting_from.append(address)
+        self._waiting_since.append(now)
+        self._waiting_bytes += len(data)
+        self._line.join(self)
+
+    def serve(self) -> bool:
+        """Hand up what waited, or have it refused if it waited twice as long as is too long."""
+        waiting, addresses, times = self._waiting, self._waiting_from, self._waiting_since
+        line, refused = self._line, self._crowded.refused
+        early = self._clock.seconds() - 2 * self._crowded.longest_wait
+        while waiting:
+            data, address = waiting[0], addresses[0]
+            late = times[0] < early and refused(data, address, silently=not line.take_refusal())
+            if not late and not line.take():
+                return True
+            waiting.popleft()
+            addresses.popleft()
+            times.popleft()
+            line.done(self)
+            self._waiting_bytes -= len(data)
+            if not late:
+                self._hand_up(data, address)
+        return False
 
     def readConnectionLost(self, reason: Failure) -> None:
         """Only the queue of errors is ready, not the socket: empty it and go on."""
@@ -179,6 +234,8 @@ class _IcmpPort(udp.Port):
 
     def stopListening(self) -> Any:
         """Send what there is, then close; a Deferred that fires when it is closed."""
+        self._line.leave(self)
+        self._waiting.clear()
         if self.connected:
             self._send_all()
         return super().stopListening()  # type: ignore[no-untyped-call]
@@ -208,6 +265,7 @@ def listen_udp(
     interface: str,
     protocol: DatagramProtocol,
     undeliverable: Undeliverable,
+    crowded: Crowded,
     buffer: int = 0,
 ) -> IListeningPort:
     """Listen for datagrams; ``buffer``: bytes that may wait to be read, 0 for the usual ones.
@@ -217,6 +275,7 @@ def listen_udp(
     if sys.platform == "linux" and IReactorFDSet.providedBy(reactor):
         made = _IcmpPort(port, protocol, interface, MAX_DATAGRAM, reactor)
         made.undeliverable = undeliverable
+        made.use(crowded)
         made.buffer = buffer
         if isinstance(reactor, PromptReactor):
             inherited = reactor.inherited(socket.SOCK_DGRAM, interface, port)
@@ -227,14 +286,9 @@ def listen_udp(
     return IReactorUDP(reactor).listenUDP(port, protocol, interface, MAX_DATAGRAM)
 
 
-def behind_since(port: object) -> float:
-    """Since when more comes to a port than is read, on its clock; 0: it does not."""
-    return port.behind_since if isinstance(port, _IcmpPort) else 0.0
-
-
-def filled(port: object) -> float:
-    """Which share of the kernel's buffer waits to be read."""
-    return port.filled if isinstance(port, _IcmpPort) else 0.0
+def waits(port: object) -> float:
+    """For how long a request has waited for its turn, in seconds; 0: none does."""
+    return port.waits if isinstance(port, _IcmpPort) else 0.0
 
 
 def local_address(towards: str) -> str:

@@ -8,7 +8,6 @@ wrong, is left to ``head``, which makes the same of it: half of what reading a m
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 from msrpgw.errors import SipSyntaxError
 from msrpgw.sip.fields import (
@@ -94,36 +93,17 @@ _RESPONSE = _compile(
 )
 
 
-class UsualRequest(NamedTuple):
-    """What the start line and the mandatory fields of a usual request say, as text."""
+def match_request(text: str) -> tuple[str | None, ...] | None:
+    """Look at a head of the usual kind without making a message of it; None for all others.
 
-    uri: str
-    via: str  #: the topmost one
-    host: str
-    port: str  #: empty: there is none
-    branch: str
-    rport: bool  #: whether the answer is wanted where the request came from (RFC 3581)
-    more_vias: str  #: the lines of the others, with what ends the line before them
-    from_: str
-    to: str
-    call_id: str
-    cseq: str
-
-
-def match_request(text: str) -> UsualRequest | None:
-    """Look at a head of the usual kind without making a message of it; None for all others."""
+    Returns request URI, all Vias as they stand there, host, port (None: there is none), branch
+    and ``;rport`` (None: not asked for) of the topmost, the lines of the others with what ends
+    the line before them, From, To, Call-ID and CSeq; None for fields that are not there.
+    """
     match = _REQUEST.fullmatch(text)
     if match is None:
         return None
-    fields = match.group(2, 3, 5, 6, 7, 8, 9, 11, 16, 17, 18)
-    uri, via, host, port, branch, asked, others, from_, to, call_id, cseq = fields
-    if not (via and from_ and to and call_id and cseq) or match[1] != cseq.rpartition(" ")[2]:
-        return None
-    top = via[: -len(others)] if others else via
-    rport = asked is not None
-    return UsualRequest(
-        *(uri, top, host, port or "", branch, rport, others or "", from_, to, call_id, cseq)
-    )
+    return match.group(2, 3, 5, 6, 7, 8, 9, 11, 16, 17, 18)
 
 
 def read_usual(text: str) -> tuple[Request | Response, int] | None:

@@ -72,6 +72,8 @@ class _Text:
 class Call:
     """Owned by an MsrpUser.  Texts wait until it is up."""
 
+    patient = True  #: no text is refused for coming late
+
     def __init__(
         self,
         agent: UserAgent,

@@ -111,7 +111,13 @@ class Town:
             self.hub,
             random=CountingRandom(f"gateway {self.host} {self._lives}"),
             now=lambda: EPOCH + self.clock.seconds(),
-            admission=Admission(self.agent, self.agent.timers, self.limits, self.clock.seconds),
+            admission=Admission(
+                self.agent,
+                self.agent.timers,
+                self.limits,
+                self.clock.seconds,
+                lambda: self.endpoint.line.waits,
+            ),
         )
         self.gateway.use_key(b"k" * 32)
         self.gateway.start()

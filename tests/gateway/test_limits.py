@@ -1,12 +1,15 @@
 """Rates, shares and overload, as users and addresses meet them."""
 
+from types import SimpleNamespace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.gateway import session
 from msrpgw.gateway.settings import PolicySettings
 from msrpgw.limits import Limits, LimitSettings
-from msrpgw.overload import INTERVAL, MOST_OF_LIVE
-from msrpgw.sip import transport
+from msrpgw.overload import INTERVAL
+from msrpgw.sip.message import Request
+from msrpgw.sip.stream_source import StreamSource
 from tests.gateway.meeting import AliceTestCase
 from tests.gateway.support import GATEWAY, Town
 from tests.gateway.wire import Segments, Wire, WireMsrp
@@ -143,36 +146,66 @@ class OverloadTests(AliceTestCase):
         self.assertEqual(self.town.limits.counters.overload, 2)
         self.assertTrue(self.town.sink.named("E_MSRPGW_OVERLOAD"))
 
-    def behind(self) -> None:
-        """More comes over UDP than is read."""
-        transports = self.town.agent.transports
-        self.patch(type(transports._datagrams[0]), "behind_since", 0.5)
-        self.patch(transport, "filled", lambda port: 1.0)
-        self.town.run(5.0)
+    def come_late(self, request: Request, silently: bool = False) -> bool:
+        """A datagram has waited too long for its turn; whether it was refused or let go of."""
+        (port,) = self.town.agent.transports._datagrams
+        where = (self.alice.host, 5060)
+        return port.refused(request.render(), where, silently=silently)
 
-    def test_more_than_is_read(self) -> None:
-        """Of MESSAGEs to the session that is up some get 503, most are delivered, none is lost."""
-        self.behind()
-        before = len(self.bob.sends())
-        statuses = [self.send() for _ in range(50)]
-        self.assertEqual(set(statuses), {200, 503})
-        self.assertAlmostEqual(statuses.count(503), 50 * MOST_OF_LIVE, delta=1)
-        self.assertEqual(len(self.bob.sends()) - before, statuses.count(200))
-        self.assertEqual(self.town.limits.counters.overload_live, statuses.count(503))
+    def asked(self, uri: str = "", priority: str = "") -> Request:
+        """A MESSAGE of Alice's, to Bob if not to somebody else."""
+        request = self.alice.make("MESSAGE", uri or self.bob.uri, b"x", "text/plain")
+        if priority:
+            request.headers.set("Priority", priority)
+        return request
 
-    def test_a_copy_of_what_is_under_way_is_not_refused(self) -> None:
-        self.behind()
+    def test_late_messages(self) -> None:
+        """503 with Retry-After, also in the session that is up; without a transaction."""
+        transactions = len(self.town.agent.transactions)
+        request = self.asked()
+        self.assertTrue(self.come_late(request))
+        self.town.run(0.1)
+        (refusal,) = self.alice.responses(request)
+        self.assertEqual((refusal.status, refusal.headers.get("Retry-After")), (503, "5"))
+        self.assertEqual(len(self.town.agent.transactions), transactions)
+        self.assertEqual(self.town.limits.counters.overload_live, 1)
+        self.town.run(0.2)
+        (event,) = self.town.sink.named("E_MSRPGW_OVERLOAD")
+        self.assertEqual(event["refused"], 1)
+
+    def test_too_many_late_messages(self) -> None:
+        """They get no answer, and are counted."""
+        request = self.asked()
+        self.assertTrue(self.come_late(request, silently=True))
+        self.town.run(0.1)
+        self.assertEqual(self.alice.responses(request), [])
+        self.assertEqual(self.town.limits.counters.overload_dropped, 1)
+
+    def test_late_but_not_to_be_refused(self) -> None:
+        """A copy of what is under way; what is no MESSAGE is not let go of either."""
         self.bob.send_status = 0
-        requests = [self.alice.make("MESSAGE", self.bob.uri, b"x", "text/plain") for _ in range(30)]
-        for request in requests:
-            self.alice.write(request)
+        under_way = self.asked()
+        self.alice.write(under_way)
         self.town.run(0.1)
-        waiting = [each for each in requests if not self.alice.responses(each)]
-        self.assertTrue(waiting)
-        for request in waiting * 8:
-            self.alice.write(request)
-        self.town.run(0.1)
-        self.assertEqual([each for each in waiting if self.alice.responses(each)], [])
+        self.assertFalse(self.come_late(under_way))
+        self.assertFalse(self.come_late(self.alice.make("OPTIONS", self.bob.uri)))
+        self.assertFalse(self.come_late(self.alice.make("OPTIONS", self.bob.uri), silently=True))
+
+    def test_late_over_tcp(self) -> None:
+        """A MESSAGE over a stream is refused in its transaction's place, if it comes late."""
+        self.busy(0.5)
+        refuse = self.town.agent.transactions.refuse
+        assert refuse is not None
+        source = self.asked_source()
+        self.assertFalse(refuse(self.asked(), source))
+        source.late = True
+        self.assertTrue(refuse(self.asked(), source))
+        self.assertFalse(refuse(self.asked(priority="emergency"), source))
+        self.assertEqual(self.town.limits.counters.overload_live, 1)
+
+    def asked_source(self) -> StreamSource:
+        """A connection of Alice's."""
+        return StreamSource(SimpleNamespace(), self.alice.host, 5060, GATEWAY, 5060)  # type: ignore[arg-type]
 
     def late_sends(self, to: str) -> list[int]:
         """Alice answers nothing for a while, and Bob goes on; what his SENDs got."""
@@ -208,8 +241,8 @@ class OverloadTests(AliceTestCase):
         self.assertEqual(self.alice.texts(), ["one", "two", "three", "four", "five", "six"])
 
     def test_calls_for_help(self) -> None:
-        """They are never refused, whether there is a session or not."""
-        self.behind()
+        """They are never refused, whether there is a session or not, nor let go of."""
+        self.busy(0.5)
         for uri, priority in (
             ("urn:service:sos", ""),
             ("URN:service:sos.police", ""),
@@ -217,10 +250,9 @@ class OverloadTests(AliceTestCase):
             (self.bob.uri, "Emergency"),
         ):
             for _ in range(20):
-                request = self.alice.make("MESSAGE", uri, b"x", "text/plain")
-                if priority:
-                    request.headers.set("Priority", priority)
-                self.assertNotEqual(self.alice.ask(request).status, 503)
+                self.assertNotEqual(self.alice.ask(self.asked(uri, priority)).status, 503)
+            self.assertFalse(self.come_late(self.asked(uri, priority)))
+            self.assertFalse(self.come_late(self.asked(uri, priority), silently=True))
 
     def test_over(self) -> None:
         self.busy(0.5)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
@@ -73,15 +74,17 @@ class Transport(StringTransport):
 class Peer:
     """The other end of one connection: writes bytes, reads frames."""
 
-    def __init__(self, protocol: Protocol, transport: Transport) -> None:
+    def __init__(self, protocol: Protocol, transport: Transport, clock: Clock) -> None:
         self.protocol = protocol
         self.transport = transport
+        self._clock = clock
         self._parser = FrameParser(Limits(max_header_size=1 << 20, max_body=1 << 26))
         self._serial = 0
 
     def write(self, data: bytes) -> None:
-        """Bytes from the peer arrive, in one TCP read."""
+        """Bytes from the peer arrive, in one TCP read; then the reactor has another turn."""
         self.protocol.dataReceived(data)
+        self._clock.advance(0)
 
     def raw(self) -> bytes:
         """Bytes that came to the peer since it last read."""
@@ -179,6 +182,7 @@ class Listener:
 
     def __init__(self, *, accept: bool = False) -> None:
         self.accept = accept
+        self.patient = False
         self.events: list[str] = []
         self.messages: list[Incoming] = []
         self.reports: list[tuple[str, int, str]] = []
@@ -249,7 +253,7 @@ class Rig:
         transport = Transport(host, port)
         protocol = factory.buildProtocol(transport.getPeer())
         protocol.makeConnection(transport)
-        return Peer(protocol, transport)
+        return Peer(protocol, transport, self.clock)
 
     def dialled(self, index: int = -1) -> Peer:
         """One of our connects succeeds."""
@@ -257,7 +261,7 @@ class Rig:
         transport = Transport(host, port)
         protocol = factory.buildProtocol(transport.getPeer())
         protocol.makeConnection(transport)
-        return Peer(protocol, transport)
+        return Peer(protocol, transport, self.clock)
 
     def refused(self, reason: Exception, index: int = -1) -> None:
         """One of our connects fails."""

@@ -2,7 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw import line
 from msrpgw.limits import LimitSettings
+from msrpgw.msrp import connection
 from msrpgw.msrp.frame import Request, Response
 from msrpgw.msrp.incoming import Incoming
 from msrpgw.msrp.session import Session
@@ -191,21 +193,63 @@ class Writing(SynchronousTestCase):
         self.assertEqual(transport.producerState, "producing")
 
     def test_rest(self) -> None:
-        """A session may have its connection read no more for a while."""
-        transport = self.peer.transport
-        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
-        self.assertEqual(transport.producerState, "paused")
+        """A session may have what comes over its connection wait for a while."""
+        protocol = self.peer.protocol
+        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.send(self.session, b"1")
         self.rig.clock.advance(1.9)
-        self.assertEqual(transport.producerState, "paused")
+        self.assertEqual(self.listener.bodies, [])
         self.rig.clock.advance(0.2)
-        self.assertEqual(transport.producerState, "producing")
-        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
-        self.peer.protocol.go_on()  # type: ignore[attr-defined]
-        self.rig.clock.advance(0.01)
-        self.assertEqual(transport.producerState, "producing")
-        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
+        self.assertEqual(self.listener.bodies, [b"1"])
+        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.send(self.session, b"2")
+        protocol.go_on()  # type: ignore[attr-defined]
+        self.assertEqual(self.listener.bodies, [b"1"])
+        self.rig.clock.advance(0)
+        self.assertEqual(self.listener.bodies, [b"1", b"2"])
+        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.send(self.session, b"3")
         self.peer.hang_up()
         self.assertEqual(self.rig.pending(), 0)
+        self.rig.clock.advance(3.0)
+        self.assertEqual(self.listener.bodies, [b"1", b"2"])
+
+    def test_responses_need_not_wait(self) -> None:
+        """What ends something makes room, and comes before what waits."""
+        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.listener.send(self.session)
+        (request,) = self.peer.requests()
+        self.peer.send(self.session, b"1")
+        self.peer.answer(request)
+        self.assertEqual(self.listener.events[-1], "out1: 200")
+
+    def test_most_that_waits(self) -> None:
+        """With so many requests, or bytes, nothing is read until they had their turn."""
+        transport = self.peer.transport
+        for count, body in ((connection.MOST_KEPT, b"x"), (2, bytes(40_000))):
+            self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+            for _ in range(count):
+                self.assertEqual(transport.producerState, "producing")
+                self.peer.send(self.session, body)
+            self.assertEqual(transport.producerState, "paused")
+            self.rig.clock.advance(2.1)
+            self.rig.clock.pump([0] * (count // line.SHARE + 1))
+            self.assertEqual(transport.producerState, "producing")
+            self.assertEqual(len(self.listener.messages), count)
+            self.listener.messages.clear()
+
+    def test_who_is_not_read_is_not_slow(self) -> None:
+        """A frame of which the rest waits for us to read it is not the peer's to finish."""
+        protocol = self.peer.protocol
+        protocol.rest(self.session, 60.0)  # type: ignore[attr-defined]
+        for _ in range(connection.MOST_KEPT):
+            self.peer.send(self.session, b"x")
+        self.peer.write(send(self.session.path_text, "half", b"half")[:-9])
+        self.rig.clock.pump([1.0] * 59)
+        self.assertFalse(self.peer.transport.aborted)
+        protocol.go_on()  # type: ignore[attr-defined]
+        self.rig.clock.pump([1.0] * 25)
+        self.assertTrue(self.peer.transport.aborted)
 
     def test_what_was_read_waits(self) -> None:
         """Frames that came with the one that was too much wait, and come in order."""
@@ -215,7 +259,7 @@ class Writing(SynchronousTestCase):
         def rest_at_two(incoming: Incoming) -> None:
             taken.append(incoming)
             if len(taken) % 2 == 0:
-                protocol.rest(session, 1.0, patient=True)  # type: ignore[attr-defined]
+                protocol.rest(session, 1.0)  # type: ignore[attr-defined]
 
         self.patch(self.listener, "message_received", lambda session, one: rest_at_two(one))
         self.peer.write(b"".join(send(session.path_text, f"t{n:04d}", b"%d" % n) for n in range(5)))
@@ -225,29 +269,36 @@ class Writing(SynchronousTestCase):
         self.assertEqual(self.peer.transport.producerState, "producing")
 
     def test_nobody_rests_for_another(self) -> None:
-        """A connection of several sessions is read on, and so is one that another session has."""
-        other = self.rig.passive(Listener(), self.peer)
-        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
-        self.assertEqual(self.peer.transport.producerState, "producing")
+        """A connection of several sessions is heard, and so is one that another session has."""
+        protocol = self.peer.protocol
+        other = self.rig.passive(Listener(accept=True), self.peer)
+        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.send(self.session, b"1")
+        self.assertEqual(self.listener.bodies, [b"1"])
         self.session.close()
-        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
-        self.assertEqual(self.peer.transport.producerState, "producing")
-        self.peer.protocol.rest(other, 2.0, patient=True)  # type: ignore[attr-defined]
-        self.assertEqual(self.peer.transport.producerState, "paused")
+        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.send(other, b"2")
+        self.assertEqual(len(self.peer.statuses()), 1)
+        protocol.rest(other, 2.0)  # type: ignore[attr-defined]
+        self.peer.send(other, b"3")
+        self.assertEqual(len(self.peer.statuses()), 0)
 
-    def test_rest_of_who_does_not_read(self) -> None:
-        """Reading begins when both reasons to stop it are over."""
-        transport = self.peer.transport
+    def test_two_reasons_not_to_read(self) -> None:
+        """Reading begins when both are over: too much waits, and responses aren't read."""
+        transport, protocol = self.peer.transport, self.peer.protocol
         transport.limit = 0
         count = 0
         while transport.producerState == "producing":
             self.peer.write(send("msrp://127.0.0.1:2855/nobody;tcp", f"t{count:04d}", b"x"))
             count += 1
             self.assertLess(count, 5000)
-        self.peer.protocol.rest(self.session, 2.0, patient=True)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        for _ in range(connection.MOST_KEPT):
+            self.peer.send(self.session, b"x")
         transport.drain()
         self.assertEqual(transport.producerState, "paused")
         self.rig.clock.advance(2.1)
+        self.rig.clock.pump([0] * 10)
         self.assertEqual(transport.producerState, "producing")
 
     def test_never_reads(self) -> None:
@@ -302,22 +353,22 @@ class Late(SynchronousTestCase):
         self.session = self.rig.passive(self.listener, self.peer)
         self.rig.endpoint.limits.overloaded = True
 
-    def come_late(self, patient: bool = False, wait: float = 0.4, **fields: str) -> None:
-        """Two SENDs come with a first one that was too much for now, two more while that is so."""
+    def come_late(self, wait: float = 0.41, **fields: str) -> None:
+        """Two SENDs come with a first one that was too much for now, then more."""
         protocol, session = self.peer.protocol, self.session
         took = self.listener.message_received
 
         def rest_at_first(of: Session, incoming: Incoming) -> None:
             took(of, incoming)
             if len(self.listener.messages) == 1:
-                protocol.rest(session, 10.0, patient=patient)  # type: ignore[attr-defined]
+                protocol.rest(session, 10.0)  # type: ignore[attr-defined]
 
         self.patch(self.listener, "message_received", rest_at_first)
         made = [send(session.path_text, f"t{n:04d}", b"%d" % n, **fields) for n in range(6)]
         self.peer.write(b"".join(made[:3]))
         self.rig.clock.advance(wait)
         protocol.go_on()  # type: ignore[attr-defined]
-        self.rig.clock.advance(0.01)
+        self.rig.clock.advance(0.0)
         self.peer.write(b"".join(made[3:5]))
         self.peer.write(made[5])
 
@@ -326,7 +377,7 @@ class Late(SynchronousTestCase):
         return [status for _, status in self.peer.statuses()]
 
     def test_late(self) -> None:
-        """What waited too long is refused; what comes then is not, however long it was in TCP."""
+        """What waited twice as long as is too long is refused, what comes then is not."""
         self.come_late()
         self.assertEqual(self.found(), [200, 413, 413, 200, 200, 200])
         self.assertEqual(self.listener.bodies, [b"0", b"3", b"4", b"5"])
@@ -334,7 +385,7 @@ class Late(SynchronousTestCase):
         self.assertEqual((counters.overload_late, counters.rested), (2, 1))
 
     def test_late_but_not_too_much(self) -> None:
-        self.come_late(wait=0.1)
+        self.come_late(wait=0.39)
         self.assertEqual(self.found(), [200] * 6)
 
     def test_late_for_one_slow_page_user(self) -> None:
@@ -346,7 +397,8 @@ class Late(SynchronousTestCase):
 
     def test_late_and_patient(self) -> None:
         """Nothing of a call for help is refused."""
-        self.come_late(patient=True)
+        self.listener.patient = True
+        self.come_late()
         self.assertEqual(self.found(), [200] * 6)
 
     def test_late_without_a_limit(self) -> None:
@@ -358,6 +410,80 @@ class Late(SynchronousTestCase):
         """A message whose sender wants no failure reported would be lost: it is delivered."""
         self.come_late(Failure_Report="no")
         self.assertEqual(self.listener.bodies, [b"%d" % n for n in range(6)])
+
+    def sends(self, name: str, count: int) -> list[bytes]:
+        """So many SENDs."""
+        return [send(self.session.path_text, f"{name}{n:04d}", b"x") for n in range(count)]
+
+    def fill(self) -> None:
+        """There is no room for another request, and no turn left."""
+        self.rig.clock.advance(1.0)
+        self.full = self.patch(line.Line, "room", 0)
+        while self.rig.endpoint.line.take():
+            pass
+
+    def test_no_room(self) -> None:
+        """Refused at once, and nothing is read for a while."""
+        transport = self.peer.transport
+        self.fill()
+        self.peer.protocol.dataReceived(b"".join(self.sends("one", 2)))
+        self.assertEqual(self.found(), [413, 413])
+        self.assertEqual(transport.producerState, "paused")
+        self.rig.clock.advance(connection.HOLD - 0.1)
+        self.assertEqual(transport.producerState, "paused")
+        self.rig.clock.advance(0.1)
+        self.assertEqual(transport.producerState, "producing")
+
+    def test_room_again(self) -> None:
+        """Then it is read before."""
+        self.fill()
+        self.peer.protocol.dataReceived(self.sends("one", 1)[0])
+        self.full.restore()
+        self.assertEqual(self.peer.transport.producerState, "paused")
+        self.rig.clock.advance(0)
+        self.assertEqual(self.peer.transport.producerState, "producing")
+        self.assertEqual(self.rig.pending(), 0)
+
+    def test_closed_while_it_waits(self) -> None:
+        """What is kept of a connection that is being closed has no turn, and takes no room."""
+        self.fill()
+        self.full.restore()
+        self.peer.protocol.dataReceived(b"".join(self.sends("one", 3)))
+        self.assertEqual(len(self.rig.endpoint.line), 3)
+        self.peer.protocol.close()  # type: ignore[attr-defined]
+        self.rig.clock.advance(0)
+        self.assertEqual((self.found(), len(self.rig.endpoint.line)), ([], 0))
+
+    def test_hung_up_while_it_waits(self) -> None:
+        """The same."""
+        self.fill()
+        self.full.restore()
+        self.peer.protocol.dataReceived(b"".join(self.sends("one", 3)))
+        self.peer.hang_up()
+        self.assertEqual(len(self.rig.endpoint.line), 0)
+
+    def test_hung_up_while_not_read(self) -> None:
+        """No timer is left."""
+        self.fill()
+        self.peer.protocol.dataReceived(self.sends("one", 1)[0])
+        self.peer.hang_up()
+        self.assertEqual(self.rig.pending(), 0)
+
+    def test_what_was_not_read(self) -> None:
+        """It came by and by."""
+        self.fill()
+        self.peer.protocol.dataReceived(self.sends("one", 1)[0])
+        self.assertEqual(self.peer.transport.producerState, "paused")
+        self.rig.clock.advance(1.0)
+        self.assertEqual(self.peer.transport.producerState, "producing")
+        self.found()
+        self.full.restore()
+        self.peer.protocol.rest(self.session, 10.0)  # type: ignore[attr-defined]
+        self.peer.write(b"".join(self.sends("two", 4)))  # 1, 0.75, 0.5 and 0.25 seconds old
+        self.rig.clock.advance(0.1)
+        self.peer.protocol.go_on()  # type: ignore[attr-defined]
+        self.rig.clock.advance(0)
+        self.assertEqual(self.found(), [413, 413, 413, 200])
 
     def test_late_part(self) -> None:
         """A chunk of a longer message is not refused: the rest of it has been read."""

@@ -1,8 +1,12 @@
 """TCP connections (RFC 3261 §18, RFC 5626)."""
 
+from msrpgw import line
+from msrpgw.limits import LimitSettings
+from msrpgw.line import AT_ONCE, SHARE
 from msrpgw.sip.client_transaction import SendFailure
+from msrpgw.sip.message import Response
 from msrpgw.sip.parser import Malformed
-from msrpgw.sip.stream import FULL_READ
+from msrpgw.sip.stream import MOST_WAITING
 from msrpgw.sip.transport import Target
 from tests.sip.transport_cases import PEER, TransportTestCase, message
 from tests.support import check_no_timers
@@ -44,26 +48,69 @@ class TcpTests(TransportTestCase):
             self.assertEqual([one.body for one, _ in self.got], ["grüße".encode()] * 2)
             self.assertTrue(self.network.connections[-1][1].no_delay)
 
-    def test_a_peer_that_sends_more_than_is_read(self) -> None:
-        """A socket that gives all that fits into one reading has more; it is not asked for long."""
+    def test_more_than_has_a_turn(self) -> None:
+        """The others wait; responses do not.  What waits too long is marked as late."""
+        self.start()
+        self.connect()
+        served = self.network.connections[0][1].protocol
+        request = message("SIP/2.0/TCP x.example;branch=z9hG4bK1")
+        response = (
+            b"SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP x;branch=z9hG4bK2\r\nFrom: <sip:a@b>;tag=1\r\n"
+            b"To: <sip:a@b>;tag=2\r\nCall-ID: 3\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
+        )
+        served.dataReceived(request * (AT_ONCE + SHARE + 2) + response)
+        self.assertEqual(len(self.got), AT_ONCE + 1)
+        self.assertIsInstance(self.got[-1][0], Response)
+        self.network.clock.rightNow += 0.5
+        self.assertEqual(self.transports.waits, 0.5)
+        self.limits.overloaded = True
+        self.network.clock.advance(0)
+        self.assertEqual(len(self.got), AT_ONCE + 1 + SHARE + 2)
+        self.assertEqual(self.late, [False] * (AT_ONCE + 1) + [True] * (SHARE + 2))
+        self.assertEqual(self.transports.waits, 0.0)
+
+    def test_no_room(self) -> None:
+        """With so many waiting that one more would wait too long, more are late at once."""
+        self.start()
+        self.connect()
+        self.limits.overloaded = True
+        self.limits.configure(LimitSettings(overload_wait=3 / line._RATE))
+        served = self.network.connections[0][1].protocol
+        served.dataReceived(message("SIP/2.0/TCP x.example;branch=z9hG4bK1") * (AT_ONCE + 5))
+        self.assertEqual(self.late, [False] * AT_ONCE + [True] * 2)
+        self.network.run()
+        self.assertEqual(self.late, [False] * AT_ONCE + [True] * 2 + [False] * 3)
+
+    def test_most_that_waits(self) -> None:
+        """With so many requests nothing is read; when they had their turn it is."""
         self.start()
         peer = self.connect()
-        data = message("SIP/2.0/TCP x.example;branch=z9hG4bK1")
-        protocol = self.network.connections[0][1].protocol
-        many = data * (FULL_READ // len(data) + 1)
-        protocol.dataReceived(many[:FULL_READ])
-        source = self.got[-1][1]
-        self.assertTrue(source.backlogged)
-        self.network.clock.advance(1.0)
-        protocol.dataReceived(many[:FULL_READ])
-        self.assertEqual(self.transports.backlog(), 1.0)
-        protocol.dataReceived(many[:100])
-        self.assertFalse(source.backlogged)
-        self.assertEqual(self.transports.backlog(), 0.0)
-        protocol.dataReceived(many[:FULL_READ])
+        served = self.network.connections[0][1]
+        request = message("SIP/2.0/TCP x.example;branch=z9hG4bK1")
+        served.protocol.dataReceived(request * (AT_ONCE + MOST_WAITING))
+        self.assertEqual(served.paused, True)
+        self.network.run(0.1)
+        self.assertEqual(served.paused, False)
+        self.assertEqual(len(self.got), AT_ONCE + MOST_WAITING)
+        served.protocol.dataReceived(request * (AT_ONCE + 1))
         peer.transport.loseConnection()
         self.network.run()
-        self.assertEqual(self.transports.backlog(), 0.0)
+        self.assertEqual(self.transports.waits, 0.0)
+
+    def test_who_is_not_read_is_not_slow(self) -> None:
+        """A message of which the rest waits for us to read it is not the peer's to finish."""
+        self.start()
+        self.connect()
+        served = self.network.connections[0][1]
+        request = message("SIP/2.0/TCP x.example;branch=z9hG4bK1")
+        served.protocol.dataReceived(request * (AT_ONCE + MOST_WAITING) + request[:-1])
+        self.network.clock.rightNow += 60.0
+        served.protocol._slow.cancel()
+        served.protocol._check_progress()
+        self.assertFalse(served.lost)
+        self.network.run()
+        served.protocol.dataReceived(request[-1:])
+        self.assertEqual(len(self.got), AT_ONCE + MOST_WAITING + 1)
 
     def test_fallback_to_the_via(self) -> None:
         """§18.2.2: with the connection gone, a new one to the source at sent-by's port."""

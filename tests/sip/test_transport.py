@@ -58,16 +58,12 @@ class UdpTests(TransportTestCase):
         self.assertEqual(self.answered_to(), (PEER, 40001))
         self.assertEqual(self.network.datagrams[-1].source, (US, 5060))
 
-    def test_backlog(self) -> None:
-        """Most of what the kernel keeps is taken, while more comes than is read."""
+    def test_waits(self) -> None:
+        """Whatever waits longest on any wire."""
         self.start()
-        self.patch(type(self.transports._datagrams[0]), "behind_since", 5.0)
-        self.network.clock.advance(8.0 - self.network.clock.seconds())
-        for share, low, high in ((0.2, 0.0, 0.0), (0.4, 0.0001, 0.01), (0.7, 3.0, 3.0)):
-            self.patch(transport, "filled", lambda port, share=share: share)
-            self.assertTrue(low <= self.transports.backlog() <= high, share)
-        self.patch(type(self.transports._datagrams[0]), "behind_since", 0.0)
-        self.assertEqual(self.transports.backlog(), 0.0)
+        self.assertEqual(self.transports.waits, 0.0)
+        self.patch(transport, "waits", lambda port: 3.0)
+        self.assertEqual(self.transports.waits, 3.0)
 
     def test_false_stamps(self) -> None:
         """What a client writes into ``received`` itself does not lead answers elsewhere."""

@@ -10,6 +10,8 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpgw import line
+from msrpgw.line import AT_ONCE, REFUSED_AT_ONCE
 from msrpgw.sip import udp
 from tests.sip.transport_cases import US, Peer
 from tests.support import Host, Network
@@ -23,13 +25,6 @@ class FakeSocket:
         self.errors: list[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = []
         self.incoming: list[object] = []
         self.send_errors: list[int] = []
-        self.meminfo: bytes | None = None  # None: nobody knows that option
-
-    def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        """What the kernel says of its memory."""
-        if self.meminfo is None:
-            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
-        return self.meminfo
 
     def sendto(self, data: bytes, address: object) -> None:
         """Send, or fail."""
@@ -59,8 +54,23 @@ class FakeSocket:
         self.errors.append((data, [(socket.IPPROTO_IP, 11, value)], 0, ("10.0.0.2", 5060)))
 
 
-class IcmpTests(SynchronousTestCase):
-    """The UDP port that hears of ICMP errors (RFC 3261 §18.4)."""
+class FakeCrowded:
+    """Refuses what begins with "late", and lets go of it if that is to be silent."""
+
+    def __init__(self) -> None:
+        self.longest_wait = 0.2
+        self.refusals: list[tuple[bytes, bool]] = []
+
+    def refused(self, data: bytes, address: tuple[str, int], *, silently: bool) -> bool:
+        """Whether it was."""
+        if not data.startswith(b"late"):
+            return False
+        self.refusals.append((data, silently))
+        return True
+
+
+class PortTestCase(SynchronousTestCase):
+    """A port with a fake socket."""
 
     def setUp(self) -> None:
         """A port with a fake socket."""
@@ -79,11 +89,17 @@ class IcmpTests(SynchronousTestCase):
         self.clock = Clock()
         self.port = udp._IcmpPort(0, Datagrams(), "", 8192, self.clock)
         self.port.undeliverable = lambda data, reason: self.given_back.append((data, reason))
+        self.crowded = FakeCrowded()
+        self.port.use(self.crowded)
         self.socket = self.port.socket = FakeSocket()
         self.port.startReading = self._start_reading
 
     def _start_reading(self) -> None:
         self.reading += 1
+
+
+class IcmpTests(PortTestCase):
+    """What is read, and what the network gives back."""
 
     def test_reads(self) -> None:
         """All that is there is read; a datagram that fails does not stop the next."""
@@ -91,30 +107,6 @@ class IcmpTests(SynchronousTestCase):
         self.port.doRead()
         self.assertEqual(self.received, [(b"bad", ("::1", 1)), (b"b", ("10.0.0.1", 2))])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-
-    def test_others_have_their_turn(self) -> None:
-        """No more than AT_ONCE at a time; what is left is known, and forgotten when it is read."""
-        self.clock.advance(7.0)
-        self.socket.incoming = [(b"x", ("10.0.0.1", 2))] * (2 * udp.AT_ONCE + 3)
-        self.port.doRead()
-        self.assertEqual(len(self.received), udp.AT_ONCE)
-        self.assertEqual(udp.behind_since(self.port), 7.0)
-        self.clock.advance(1.0)
-        self.port.doRead()
-        self.assertEqual(len(self.received), 2 * udp.AT_ONCE)
-        self.assertEqual(udp.behind_since(self.port), 7.0)
-        self.port.doRead()
-        self.assertEqual(len(self.received), 2 * udp.AT_ONCE + 3)
-        self.assertEqual(udp.behind_since(self.port), 0.0)
-        self.assertEqual(udp.behind_since(object()), 0.0)
-
-    def test_filled(self) -> None:
-        """What the kernel says of what waits; all of it where it says nothing of that."""
-        self.socket.meminfo = udp._MEMINFO.pack(128_000, 512_000) + bytes(28)
-        self.assertEqual(udp.filled(self.port), 0.25)
-        self.socket.meminfo = None
-        self.assertEqual(udp.filled(self.port), 1.0)
-        self.assertEqual(udp.filled(object()), 0.0)
 
     def test_what_the_kernel_keeps(self) -> None:
         """It is asked for as much as the settings say; if it gives less, the log says so."""
@@ -207,5 +199,90 @@ class IcmpTests(SynchronousTestCase):
         """A reactor without file descriptors gives its own kind of port."""
         network = Network()
         protocol = Peer()
-        made = udp.listen_udp(Host(network, US), 5060, US, protocol, lambda data, reason: None)
+        made = udp.listen_udp(
+            Host(network, US), 5060, US, protocol, lambda data, reason: None, FakeCrowded()
+        )
         self.assertIs(network.udp[(US, 5060)], made)
+        self.assertEqual(udp.waits(made), 0.0)
+
+
+class TurnTests(PortTestCase):
+    """More requests come than have a turn."""
+
+    def come(self, *datagrams: bytes) -> None:
+        """These come, and are read."""
+        self.socket.incoming += [(each, ("10.0.0.1", 2)) for each in datagrams]
+        self.port.doRead()
+
+    def numbers(self, first: int, count: int, name: bytes = b"x") -> list[bytes]:
+        """So many different requests."""
+        return [b"%b %d" % (name, first + number) for number in range(count)]
+
+    def bodies(self) -> list[bytes]:
+        """What was handed up."""
+        return [data for data, _ in self.received]  # type: ignore[misc,attr-defined]
+
+    def test_in_order(self) -> None:
+        """AT_ONCE in a turn; the others wait, and nothing overtakes them but responses."""
+        requests = self.numbers(0, AT_ONCE + 4)
+        response = b"SIP/2.0 200 OK"
+        self.come(*requests[:-1], response)
+        self.assertEqual(self.bodies(), [*requests[:AT_ONCE], response])
+        self.assertEqual(self.socket.incoming, [])
+        self.clock.rightNow += 0.25
+        self.assertEqual(udp.waits(self.port), 0.25)
+        self.come(requests[-1])
+        self.clock.advance(0)
+        self.assertEqual(self.bodies(), [*requests[:AT_ONCE], response, *requests[AT_ONCE:]])
+        self.assertEqual(udp.waits(self.port), 0.0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_late(self) -> None:
+        """What waited twice as long as is too long may be refused; what may not is handed up."""
+        waiting = [*self.numbers(0, 3, b"late"), *self.numbers(AT_ONCE, 2)]
+        self.come(*self.numbers(0, AT_ONCE), *waiting)
+        self.clock.advance(0.39)
+        self.assertEqual(self.crowded.refusals, [])
+        self.assertEqual(self.bodies()[AT_ONCE:], waiting)
+        self.received.clear()
+        self.come(*self.numbers(0, AT_ONCE), *waiting)
+        self.clock.advance(0.41)
+        self.assertEqual(self.crowded.refusals, [(data, False) for data in waiting[:3]])
+        self.assertEqual(self.bodies()[-2:], waiting[3:])
+
+    def test_no_room(self) -> None:
+        """With so many waiting that one more would wait too long, more are refused at once.
+
+        Who would be refused after so many gets no answer.
+        """
+        self.crowded.longest_wait = 3 / line._RATE
+        late = self.numbers(0, REFUSED_AT_ONCE + 5, b"late")
+        self.come(*self.numbers(0, AT_ONCE + 3), *late[:500], b"x", b"SIP/2.0 200 OK")
+        for first in range(500, len(late), 500):
+            self.come(*late[first : first + 500])
+        silences = [silent for _, silent in self.crowded.refusals]
+        # The x took one, too, and could not be refused.
+        self.assertEqual(silences, [False] * (REFUSED_AT_ONCE - 1) + [True] * 6)
+        self.crowded.longest_wait = 1.0
+        self.clock.advance(0)
+        waited = [*self.numbers(AT_ONCE, 3), b"x"]
+        self.assertEqual(self.bodies()[AT_ONCE:], [b"SIP/2.0 200 OK", *waited])
+
+    def test_most_that_waits(self) -> None:
+        """What finds no room stays in the kernel."""
+        size = udp.MOST_WAITING // 4
+        self.come(*self.numbers(0, AT_ONCE), *[bytes(size)] * 5)
+        self.come(b"x")
+        self.assertEqual(len(self.socket.incoming), 1)
+        self.clock.advance(0)
+        self.port.doRead()
+        self.assertEqual(self.bodies()[-1], b"x")
+
+    def test_the_end(self) -> None:
+        """What waits when the port is closed is let go of."""
+        self.port.stopReading = lambda: None
+        self.come(*self.numbers(0, AT_ONCE + 1))
+        self.port.stopListening()
+        self.clock.advance(1.0)
+        self.assertEqual(len(self.received), AT_ONCE)
+        self.assertEqual(udp.waits(self.port), 0.0)

@@ -68,6 +68,7 @@ class TransportTestCase(SynchronousTestCase):
         """A network."""
         self.network = Network()
         self.got: list[tuple[Request | Response | Malformed, ReplyPath]] = []
+        self.late: list[bool] = []  # whether each had waited too long for its turn
         self.failures: list[SendFailure] = []
         self.counters = SipCounters()
         self.limits = Limits()
@@ -81,7 +82,7 @@ class TransportTestCase(SynchronousTestCase):
             host,
             self.timers,
             SipSettings(listen=listen or (f"udp:{US}:5060", f"tcp:{US}:5060"), **settings),
-            lambda message, source: self.got.append((message, source)),
+            self._keep,
             counters=self.counters,
             limits=self.limits,
             local_address=lambda towards: "2001:db8::7" if ":" in towards else "192.0.2.7",
@@ -89,6 +90,10 @@ class TransportTestCase(SynchronousTestCase):
         made.start()
         self.transports = made
         return made
+
+    def _keep(self, message: Request | Response | Malformed, source: ReplyPath) -> None:
+        self.got.append((message, source))
+        self.late.append(source.late)
 
     def connect(self, address: str = PEER) -> Peer:
         """A TCP connection that a peer makes to us."""

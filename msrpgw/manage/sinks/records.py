@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msrpgw.gateway.items import Item, PageItem
-from msrpgw.gateway.leg import LegEnd
+from msrpgw.gateway.leg_listener import LegEnd
 from msrpgw.gateway.session import GatewaySession, Traffic
 from msrpgw.timers import Timers
 from msrpgw.types import Outcome
