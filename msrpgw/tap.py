@@ -22,6 +22,7 @@ from msrpgw.collector import Collector
 from msrpgw.config import Config, Overrides, load
 from msrpgw.errors import ConfigError
 from msrpgw.log import Threshold, observer_factory
+from msrpgw.memory import keep_large_blocks_apart
 
 if typing.TYPE_CHECKING:
     from msrpgw.service import GatewayService
@@ -114,6 +115,7 @@ def makeService(options: Options) -> IService:
         both = LoggedService(observer_factory(threshold, twistd))
     for service in (gateway, _collector()):
         Service.setServiceParent(service, both)
+    keep_large_blocks_apart()
     return both
 
 
