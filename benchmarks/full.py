@@ -20,7 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import lifecycle, sustained
 from benchmarks.driving import HERE, BenchError, Outcome, speaks_tls
-from benchmarks.figures import EXCUSED, TARGET, TRIES, added, disturbance, median, ratios, spread
+from benchmarks.figures import (
+    EXCUSED,
+    TARGET,
+    TRIES,
+    added,
+    disturbance,
+    median,
+    ratios,
+    spread,
+)
 from benchmarks.hot_path import ARROWS, RATES, Load, Row, hot_path, load_of
 from benchmarks.machine import machine
 from benchmarks.subjects import Room, Setting, room
@@ -293,7 +302,10 @@ def of_sustained(place: Room, extent: Extent) -> Section:
             targets.append(at_most(what, more.median, limit, " ms"))
             flows += [outcome for pairs in measured for pair in pairs for outcome in pair]
         good, back = (spread(getattr(e, what) for e in runs) for what in ("goodput", "recovery"))
-        rows.append([name, f"goodput at {sustained.EXCESS:g} times that, to it", str(good)])
+        best, share = (spread(getattr(e, what) for e in runs) for what in ("best", "of_highest"))
+        rows.append([name, "delivered at that rate, before and after:", f"{best.median:.0f}/s"])
+        rows.append([name, f"goodput at {sustained.EXCESS:g} times that rate, to that", str(good)])
+        rows.append([name, "  to the highest rate", str(share)])
         rows.append([name, "until all is well again, s", str(back)])
         targets.append(at_least(f"goodput beyond the highest rate, {name}", good.median, 0.9))
         targets.append(at_most(f"back to normal, {name}", back.median, 2, " s"))
@@ -302,7 +314,7 @@ def of_sustained(place: Room, extent: Extent) -> Section:
             "floor": floor.median,
             "gateway": gateway.median,
             "crowded": crowded.median,
-            "storm": [list(each) for each in storm.slices] if storm else [],
+            "storm": [list(each) for each in storm.beyond.slices] if storm else [],
         }
     note = (
         "UDP, open loop. The highest rate at which no message is lost or refused and the p99 stays"
@@ -315,8 +327,9 @@ def of_sustained(place: Room, extent: Extent) -> Section:
         " Latency counts from when a message was due; users answer at once, so all of it is the"
         f" gateway's and the network's. Beyond: {sustained.STORM:g} s of"
         f" {sustained.EXCESS:g} times the highest rate with the retransmissions of RFC 3261, then"
-        f" half of it. Pairs and storms are measured again, up to {EXCUSED} times, when the machine"
-        " was not quiet." + (quiet(flows) if flows else "")
+        f" half of it; {sustained.TURN:g} s of the highest rate before and after that say what it"
+        f" is worth in that minute. Pairs and storms are measured again, up to {EXCUSED} times,"
+        " when the machine was not quiet." + (quiet(flows) if flows else "")
     )
     return Section(
         Table("Sustainable rate, latency, overload", note, ("way", "", "median"), rows),

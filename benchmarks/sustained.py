@@ -3,6 +3,7 @@
 May import: subjects and what is below it, figures, hot_path.
 """
 
+import statistics
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -25,6 +26,30 @@ STORM, CALM = 3.0, 4.0  #: seconds of it, and of half the sustainable rate after
 SKIPPED = 0.5  #: seconds of the storm that fill the queues, and don't count
 
 
+class Storm(NamedTuple):
+    """What the gateway does beyond what it sustains, and just before and after that."""
+
+    before: Outcome  #: at the sustainable rate
+    beyond: Outcome
+    after: Outcome  #: at the sustainable rate
+
+    @property
+    def best(self) -> float:
+        """Positive answers a second at the sustainable rate."""
+        beside = (goodput(each, TURN, SKIPPED) for each in (self.before, self.after))
+        return statistics.mean(beside)
+
+    @property
+    def goodput(self) -> float:
+        """Positive answers a second beyond it."""
+        return goodput(self.beyond, STORM, SKIPPED)
+
+    @property
+    def recovery(self) -> float:
+        """Seconds from then on until all is well."""
+        return recovery(self.beyond, STORM, LIMIT_MS)
+
+
 class Sustained(NamedTuple):
     """One way, once."""
 
@@ -33,17 +58,27 @@ class Sustained(NamedTuple):
     crowded: float  #: the gateway's with many sessions
     #: floor's and gateway's outcomes, neighbours in time, at shares of that
     latencies: dict[float, list[tuple[Outcome, Outcome]]]
-    storm: Outcome | None  #: of the gateway, beyond what it sustains; None: there is no such rate
+    storm: Storm | None  #: None: there is no rate that the gateway sustains
+
+    @property
+    def best(self) -> float:
+        """Positive answers a second at the sustainable rate, just before and after the storm."""
+        return self.storm.best if self.storm else 0.0
 
     @property
     def goodput(self) -> float:
-        """Positive answers a second in the storm, to the sustainable rate."""
-        return goodput(self.storm, STORM, SKIPPED) / self.crowded if self.storm else 0.0
+        """Those in the storm, to these."""
+        return self.storm.goodput / self.best if self.storm and self.best else 0.0
+
+    @property
+    def of_highest(self) -> float:
+        """Those in the storm, to the sustainable rate as it was found."""
+        return self.storm.goodput / self.crowded if self.storm else 0.0
 
     @property
     def recovery(self) -> float:
         """Seconds after the storm until all is well."""
-        return recovery(self.storm, STORM, LIMIT_MS) if self.storm else CALM
+        return self.storm.recovery if self.storm else CALM
 
 
 def sustains(subject: Subject, way: str, rate: float, seconds: float) -> bool | None:
@@ -93,13 +128,19 @@ def in_turn(
     return [calm(pair) for _ in range(pairs)]
 
 
-def storm(subject: Subject, way: str, rate: float) -> Outcome:
-    """More than is sustainable, and then half of that."""
+def storm(subject: Subject, way: str, rate: float) -> Storm:
+    """More than is sustainable, and then half of that; before and after that what is."""
     excess, rest = int(EXCESS * rate), int(rate / 2)
     many = int(excess * STORM)
 
-    def once() -> tuple[Outcome]:
-        outcome = subject.driver.flow(
+    def sustainable() -> Outcome:
+        outcome = subject.driver.flow(**load_of(way, int(rate), TURN)._asdict(), drain=2)
+        settle(subject, way)
+        return outcome
+
+    def once() -> tuple[Outcome, ...]:
+        before = sustainable()
+        beyond = subject.driver.flow(
             way=way,
             rate=excess,
             messages=many + int(rest * CALM),
@@ -109,9 +150,9 @@ def storm(subject: Subject, way: str, rate: float) -> Outcome:
             drain=2,
         )
         settle(subject, way)
-        return (outcome,)
+        return before, beyond, sustainable()
 
-    return calm(once)[0]
+    return Storm(*calm(once))
 
 
 def sustained(room: Room, runs: int, seconds: float, pairs: int) -> Iterator[tuple[str, Sustained]]:

@@ -11,12 +11,12 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import full, lifecycle
-from benchmarks.driving import BenchError
+from benchmarks.driving import BenchError, Slice
 from benchmarks.full import Extent, Section
 from benchmarks.hot_path import Load, Row
 from benchmarks.lifecycle import Crowd, Cycles, Idle
 from benchmarks.subjects import DEFAULTS, Room, Setting
-from benchmarks.sustained import Sustained
+from benchmarks.sustained import Storm, Sustained
 from tests.benchmarks.support import OUTCOME, outcome
 
 PLACE = cast(Room, None)
@@ -151,7 +151,8 @@ class SectionTests(SynchronousTestCase):
             0.5: [(quiet, outcome(p99_ms=p99)) for p99 in (5.9, 500.0, 5.8)],
             0.8: [(quiet, outcome(p99_ms=21.1)), (paused, quiet), (quiet, paused)],
         }
-        run = Sustained(10000.0, 4600.0, 4000.0, latencies, outcome(slice=0.25, slices=()))
+        still = outcome(slice=0.25, slices=(Slice(1000, 1.0, 0, 1000),) * 12)
+        run = Sustained(10000.0, 4600.0, 4000.0, latencies, Storm(still, still, still))
         self.patch(Sustained, "goodput", 0.91)
         self.patch(Sustained, "recovery", 2.25)
         self.assertEqual(

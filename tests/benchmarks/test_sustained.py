@@ -8,6 +8,7 @@ from benchmarks.driving import BenchError, Outcome, Slice
 from benchmarks.subjects import Subject
 from benchmarks.sustained import (
     LIMIT_MS,
+    Storm,
     Sustained,
     highest,
     in_turn,
@@ -103,9 +104,11 @@ class HighestTests(SynchronousTestCase):
     def test_storm(self) -> None:
         driver = FakeDriver(10000.0)
         storm(self.subject(driver), "page2msrp", 1000.0)
-        first = driver.flows[0]
-        self.assertEqual((first["rate"], first["after"], first["then"]), (2000, 6000, 500))
-        self.assertEqual(first["messages"], 6000 + 2000)
+        before, beyond, after = (each for each in driver.flows if each["rate"] != 400)
+        self.assertEqual((before["rate"], before["messages"]), (1000, 2000))
+        self.assertEqual(before, after)
+        self.assertEqual((beyond["rate"], beyond["after"], beyond["then"]), (2000, 6000, 500))
+        self.assertEqual(beyond["messages"], 6000 + 2000)
 
     def test_storm_again_when_the_machine_was_not_quiet(self) -> None:
         driver = FakeDriver(1500.0, refused=1, waited=0.3)
@@ -119,10 +122,16 @@ class SustainedTests(SynchronousTestCase):
     def test_goodput_and_recovery(self) -> None:
         slices = [Slice(500, 900.0, 0, 100)] * 2 + [Slice(500, 900.0, 250, 200)] * 10
         slices += [Slice(125, 500.0, 0, 300)] * 3 + [Slice(125, 2.0, 0, 125)] * 13
-        run = Sustained(4000.0, 2000.0, 1000.0, {}, outcome(slice=0.25, slices=tuple(slices)))
-        self.assertEqual(run.goodput, 0.8)
+        before, after = (
+            outcome(slice=0.25, slices=(Slice(250, 1.0, 0, 9), Slice(250, 1.0, 0, 9), *6 * (one,)))
+            for one in (Slice(250, 1.0, 0, 250), Slice(250, 900.0, 50, 150))
+        )
+        storm = Storm(before, outcome(slice=0.25, slices=tuple(slices)), after)
+        run = Sustained(4000.0, 2000.0, 1000.0, {}, storm)
+        self.assertEqual((run.best, run.goodput, run.of_highest), (800.0, 1.0, 0.8))
         self.assertEqual(run.recovery, 0.75)
 
     def test_no_rate_is_sustained(self) -> None:
         run = Sustained(4000.0, 0.0, 0.0, {}, None)
-        self.assertEqual((run.goodput, run.recovery), (0.0, 4.0))
+        self.assertEqual((run.best, run.goodput, run.of_highest), (0.0, 0.0, 0.0))
+        self.assertEqual(run.recovery, 4.0)
