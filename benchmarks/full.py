@@ -31,7 +31,7 @@ from benchmarks.figures import (
     spread,
 )
 from benchmarks.hot_path import ARROWS, RATES, Load, Row, hot_path, load_of
-from benchmarks.machine import machine
+from benchmarks.machine import machine, paces
 from benchmarks.subjects import Room, Setting, room
 from benchmarks.tables import Table, Target, at_least, at_most, render
 
@@ -399,9 +399,13 @@ def main() -> int:
     sections: list[Section] = []
     figures: dict[str, Any] = {}
 
+    pace = paces()
+
     def found(section: Section) -> None:
         sections.append(section)
-        figures.update(write(base, where, sections))
+        pace.extend(paces())
+        told = f"between scenarios, the same work took {min(pace):.0f} to {max(pace):.0f} ms"
+        figures.update(write(base, [*where, told], sections))
 
     try:
         with room() as place:

@@ -196,6 +196,7 @@ class MainTests(SynchronousTestCase):
 
         self.patch(full, "SCENARIOS", {"hot-path": scenario})
         self.patch(full, "room", contextlib.nullcontext)
+        self.patch(full, "paces", lambda: [30.0, 50.0])
         output = Path(self.mktemp())
         options = ["full", "--quick", "--output", str(output), "--name", "small"]
         self.patch(sys, "argv", options)
@@ -206,7 +207,12 @@ class MainTests(SynchronousTestCase):
             self.assertEqual(full.main(), 0)
         self.assertIn("0 of 1 targets met", said.getvalue())
         text = (output / "small.md").read_text()
-        for part in ("1 runs of each", "**MISSED**", "## Hot path"):
+        for part in (
+            "1 runs of each",
+            "the same work took 30 to 50 ms",
+            "**MISSED**",
+            "## Hot path",
+        ):
             self.assertIn(part, text)
         self.assertEqual(json.loads((output / "small.json").read_text())["something"], 1)
         self.assertEqual(extents[0].runs, 1)
@@ -224,6 +230,7 @@ class MainTests(SynchronousTestCase):
 
         self.patch(full, "SCENARIOS", {"a": broken, "b": lambda *_: section, "c": interrupted})
         self.patch(full, "room", contextlib.nullcontext)
+        self.patch(full, "paces", lambda: [30.0, 50.0])
         output = Path(self.mktemp())
         self.patch(sys, "argv", ["full", "--output", str(output)])
         said = io.StringIO()

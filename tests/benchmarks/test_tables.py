@@ -1,10 +1,12 @@
 """Results for people."""
 
+import time
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.bench import as_json, show
 from benchmarks.hot_path import Load, Row, load_of
-from benchmarks.machine import machine, processor
+from benchmarks.machine import LOOKS, machine, paces, processor
 from benchmarks.subjects import Setting
 from benchmarks.tables import Table, Target, at_least, at_most, render
 from tests.benchmarks.support import outcome
@@ -107,3 +109,12 @@ class MachineTests(SynchronousTestCase):
         text = "\n".join(machine())
         for part in ("cores; Linux ", "Python 3.", "Twisted ", "OpenSSL ", "commit "):
             self.assertIn(part, text)
+
+    def test_paces(self) -> None:
+        """As long as each look at the clock says."""
+        looks = iter(n * 0.04 + (n % 2) * 0.01 * n for n in range(2 * LOOKS))
+        self.patch(time, "sleep", lambda seconds: None)
+        found = paces(lambda: next(looks))
+        self.assertEqual(len(found), LOOKS)
+        self.assertAlmostEqual(found[0], 50.0)
+        self.assertAlmostEqual(found[-1], 40.0 + 10.0 * (2 * LOOKS - 1))
