@@ -118,7 +118,7 @@ class Admission:
     def refuses(self, request: Request, source: ReplyPath) -> bool:
         """Overloaded: whether a request gets 503 at once.
 
-        One of a session that is there only where more comes than is read; a call for help never.
+        One of a session that is there only if it had to wait too long; a call for help never.
         """
         method = request.method
         live = method == "MESSAGE" and self._is_live(request, source)

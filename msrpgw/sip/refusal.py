@@ -1,8 +1,9 @@
-"""503 to MESSAGEs that come faster than they are read, made of their bytes (RFC 3261 §21.5.4).
+"""503 to MESSAGEs that would have to wait too long, made of their bytes (RFC 3261 §21.5.4).
 
 A refusal the usual way costs a third of a delivery: at twice the rate that can be served, those
-that are too much would take the time of those that are not.  What is dropped unread costs nothing,
-but its sender repeats it.  Here a refusal costs a tenth.
+that are too much would take the time of those that are not.  What is let go of without an answer
+costs next to nothing, but its sender repeats it.  Here a refusal costs a fifth, most of that the
+kernel's.
 
 May import the codec of this room; knows transactions by what they are found by.
 """
