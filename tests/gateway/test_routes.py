@@ -88,12 +88,16 @@ class RoutesTests(SynchronousTestCase):
         self.assertIsNot(kept.of_message(asked()), first)
 
     def test_bounded(self) -> None:
+        """The latest are kept."""
         self.patch(routes, "REMEMBERED", 3)
         policy = AskedOnce()
         kept = Routes(policy)
-        for number in range(10):
+        for number in (*range(10), 7, 8, 9):
             kept.of_message(asked(f"sip:{number}@example.com"))
-        self.assertLessEqual(len(kept._kept), 3)
+        self.assertEqual(len(kept._kept), 3)
+        self.assertEqual(len(policy.asked), 10)
+        kept.of_message(asked("sip:6@example.com"))
+        self.assertEqual(len(policy.asked), 11)
 
     def test_templates_say_whether_addresses_are_enough(self) -> None:
         for settings, enough in (
