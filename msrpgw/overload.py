@@ -5,7 +5,7 @@
 
 A delay is that of the reactor, or the time that requests wait for their turn, whichever is longer.
 Of new sessions any share may be refused.  Of messages in sessions that are up only those that
-waited for too long, while this is so (``Limits.too_late``).
+would have to wait for too long, while this is so (``Limits.longest_wait``).
 
 Pure: imports nothing of msrpgw.
 """

@@ -136,6 +136,12 @@ class LoggerTests(OptionsCase):
 class MakeServiceTests(OptionsCase):
     """From options to the service."""
 
+    def test_large_blocks_are_kept_apart(self) -> None:
+        kept: list[bool] = []
+        self.patch(tap, "keep_large_blocks_apart", lambda: kept.append(True))
+        tap.makeService(self.parse())
+        self.assertEqual(kept, [True])
+
     def test_service(self) -> None:
         service = tap.makeService(self.parse())
         self.assertTrue(IService.providedBy(service))

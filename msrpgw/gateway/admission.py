@@ -148,7 +148,7 @@ class Admission:
     def _refuse_late(
         self, datagram: bytes, address: tuple[str, int], silently: bool
     ) -> bytes | None:
-        """The same of a datagram that waited too long; see ``Transports.refuse_late``."""
+        """The same of a datagram for which there is no room; see ``Transports.refuse_late``."""
         counters = self._limits.counters
         if silently:
             if not self._early.may_discard(datagram):

@@ -35,7 +35,7 @@ TRANSPORT_BUFFER = 65_536
 #: from it
 MOST_KEPT, MOST_KEPT_BYTES = 64, 65_536
 #: for so many seconds, at most, a connection is not read after something of it was refused because
-#: there is too much to do: to read and refuse many at a time costs a third
+#: there is too much to do: to read and refuse many at a time costs less
 HOLD = 1.0
 
 #: how long a closing connection may take to get rid of what was written to it, in seconds

@@ -27,7 +27,7 @@ class StreamSource:
         return frozenset()
 
     def __init__(
-        self, connection: "Answering", host: str, port: int, local_host: str, local_port: int
+        self, connection: Answering, host: str, port: int, local_host: str, local_port: int
     ) -> None:
         self.connection = connection
         self.host = host

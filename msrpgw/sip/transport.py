@@ -224,8 +224,8 @@ class Transports:
         self._listeners: list[Listener] = []
         self._datagrams: list[_Datagrams] = []
         self._advertised = parse_advertised(settings.advertised_contact)
-        #: gives the answer to a datagram that waited too long, made of its bytes: empty if it is to
-        #: get none, as it always is if asked for silence; None if it is to be taken all the same
+        #: gives the answer to a datagram that would have to wait too long, made of its bytes: empty
+        #: if silence is asked for; None if it is to be taken all the same
         self.refuse_late: Callable[[bytes, tuple[str, int], bool], bytes | None] | None = None
         # By the peer's address, filled when first asked for.
         self._routes: dict[str, _Datagrams | None] = {}

@@ -6,8 +6,7 @@ take its ready signal for the end of the socket, hence the overridden methods.  
 and with reactors that have no file descriptors, the plain port is used and ICMP goes unheard.
 
 All that came is read at once, so that the kernel has room for more.  Responses are handed up at
-once, too: what they end makes room.  Requests stand in line, and may be refused when they waited
-for too long.
+once, too: what they end makes room.  Requests stand in line, and may be refused when too many do.
 """
 
 import errno
@@ -235,7 +234,9 @@ class _IcmpPort(udp.Port):
     def stopListening(self) -> Any:
         """Send what there is, then close; a Deferred that fires when it is closed."""
         self._line.leave(self)
-        self._waiting.clear()
+        for each in (self._waiting, self._waiting_from, self._waiting_since):
+            each.clear()
+        self._waiting_bytes = 0
         if self.connected:
             self._send_all()
         return super().stopListening()  # type: ignore[no-untyped-call]

@@ -1,13 +1,12 @@
 """Rates, shares and overload, as users and addresses meet them."""
 
-from types import SimpleNamespace
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.gateway import session
 from msrpgw.gateway.settings import PolicySettings
 from msrpgw.limits import Limits, LimitSettings
 from msrpgw.overload import INTERVAL
+from msrpgw.sip.fields import Via
 from msrpgw.sip.message import Request
 from msrpgw.sip.stream_source import StreamSource
 from tests.gateway.meeting import AliceTestCase
@@ -99,6 +98,13 @@ class ShareTests(AliceTestCase):
         self.town.run(40.0, 0.1)
         self.assertEqual(len(self.town.gateway.sessions), 1)
         self.assertEqual(self.town.limits.counters.source_half_open, 4)
+
+
+class Unheard:
+    """A connection whose responses nobody looks at."""
+
+    def send_response(self, data: bytes, via: Via) -> None:
+        """It is lost."""
 
 
 class OverloadTests(AliceTestCase):
@@ -205,7 +211,7 @@ class OverloadTests(AliceTestCase):
 
     def asked_source(self) -> StreamSource:
         """A connection of Alice's."""
-        return StreamSource(SimpleNamespace(), self.alice.host, 5060, GATEWAY, 5060)  # type: ignore[arg-type]
+        return StreamSource(Unheard(), self.alice.host, 5060, GATEWAY, 5060)
 
     def late_sends(self, to: str) -> list[int]:
         """Alice answers nothing for a while, and Bob goes on; what his SENDs got."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -75,7 +76,7 @@ class Peer:
     """The other end of one connection: writes bytes, reads frames."""
 
     def __init__(self, protocol: Protocol, transport: Transport, clock: Clock) -> None:
-        self.protocol = protocol
+        self.protocol: Any = protocol  # a Connection; tests ask more of it than Twisted does
         self.transport = transport
         self._clock = clock
         self._parser = FrameParser(Limits(max_header_size=1 << 20, max_body=1 << 26))

@@ -195,19 +195,19 @@ class Writing(SynchronousTestCase):
     def test_rest(self) -> None:
         """A session may have what comes over its connection wait for a while."""
         protocol = self.peer.protocol
-        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 2.0)
         self.peer.send(self.session, b"1")
         self.rig.clock.advance(1.9)
         self.assertEqual(self.listener.bodies, [])
         self.rig.clock.advance(0.2)
         self.assertEqual(self.listener.bodies, [b"1"])
-        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 2.0)
         self.peer.send(self.session, b"2")
-        protocol.go_on()  # type: ignore[attr-defined]
+        protocol.go_on()
         self.assertEqual(self.listener.bodies, [b"1"])
         self.rig.clock.advance(0)
         self.assertEqual(self.listener.bodies, [b"1", b"2"])
-        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 2.0)
         self.peer.send(self.session, b"3")
         self.peer.hang_up()
         self.assertEqual(self.rig.pending(), 0)
@@ -216,7 +216,7 @@ class Writing(SynchronousTestCase):
 
     def test_responses_need_not_wait(self) -> None:
         """What ends something makes room, and comes before what waits."""
-        self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 2.0)
         self.listener.send(self.session)
         (request,) = self.peer.requests()
         self.peer.send(self.session, b"1")
@@ -227,7 +227,7 @@ class Writing(SynchronousTestCase):
         """With so many requests, or bytes, nothing is read until they had their turn."""
         transport = self.peer.transport
         for count, body in ((connection.MOST_KEPT, b"x"), (2, bytes(40_000))):
-            self.peer.protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+            self.peer.protocol.rest(self.session, 2.0)
             for _ in range(count):
                 self.assertEqual(transport.producerState, "producing")
                 self.peer.send(self.session, body)
@@ -241,13 +241,13 @@ class Writing(SynchronousTestCase):
     def test_who_is_not_read_is_not_slow(self) -> None:
         """A frame of which the rest waits for us to read it is not the peer's to finish."""
         protocol = self.peer.protocol
-        protocol.rest(self.session, 60.0)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 60.0)
         for _ in range(connection.MOST_KEPT):
             self.peer.send(self.session, b"x")
         self.peer.write(send(self.session.path_text, "half", b"half")[:-9])
         self.rig.clock.pump([1.0] * 59)
         self.assertFalse(self.peer.transport.aborted)
-        protocol.go_on()  # type: ignore[attr-defined]
+        protocol.go_on()
         self.rig.clock.pump([1.0] * 25)
         self.assertTrue(self.peer.transport.aborted)
 
@@ -259,7 +259,7 @@ class Writing(SynchronousTestCase):
         def rest_at_two(incoming: Incoming) -> None:
             taken.append(incoming)
             if len(taken) % 2 == 0:
-                protocol.rest(session, 1.0)  # type: ignore[attr-defined]
+                protocol.rest(session, 1.0)
 
         self.patch(self.listener, "message_received", lambda session, one: rest_at_two(one))
         self.peer.write(b"".join(send(session.path_text, f"t{n:04d}", b"%d" % n) for n in range(5)))
@@ -272,14 +272,14 @@ class Writing(SynchronousTestCase):
         """A connection of several sessions is heard, and so is one that another session has."""
         protocol = self.peer.protocol
         other = self.rig.passive(Listener(accept=True), self.peer)
-        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 2.0)
         self.peer.send(self.session, b"1")
         self.assertEqual(self.listener.bodies, [b"1"])
         self.session.close()
-        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 2.0)
         self.peer.send(other, b"2")
         self.assertEqual(len(self.peer.statuses()), 1)
-        protocol.rest(other, 2.0)  # type: ignore[attr-defined]
+        protocol.rest(other, 2.0)
         self.peer.send(other, b"3")
         self.assertEqual(len(self.peer.statuses()), 0)
 
@@ -292,7 +292,7 @@ class Writing(SynchronousTestCase):
             self.peer.write(send("msrp://127.0.0.1:2855/nobody;tcp", f"t{count:04d}", b"x"))
             count += 1
             self.assertLess(count, 5000)
-        protocol.rest(self.session, 2.0)  # type: ignore[attr-defined]
+        protocol.rest(self.session, 2.0)
         for _ in range(connection.MOST_KEPT):
             self.peer.send(self.session, b"x")
         transport.drain()
@@ -361,13 +361,13 @@ class Late(SynchronousTestCase):
         def rest_at_first(of: Session, incoming: Incoming) -> None:
             took(of, incoming)
             if len(self.listener.messages) == 1:
-                protocol.rest(session, 10.0)  # type: ignore[attr-defined]
+                protocol.rest(session, 10.0)
 
         self.patch(self.listener, "message_received", rest_at_first)
         made = [send(session.path_text, f"t{n:04d}", b"%d" % n, **fields) for n in range(6)]
         self.peer.write(b"".join(made[:3]))
         self.rig.clock.advance(wait)
-        protocol.go_on()  # type: ignore[attr-defined]
+        protocol.go_on()
         self.rig.clock.advance(0.0)
         self.peer.write(b"".join(made[3:5]))
         self.peer.write(made[5])
@@ -450,7 +450,7 @@ class Late(SynchronousTestCase):
         self.full.restore()
         self.peer.protocol.dataReceived(b"".join(self.sends("one", 3)))
         self.assertEqual(len(self.rig.endpoint.line), 3)
-        self.peer.protocol.close()  # type: ignore[attr-defined]
+        self.peer.protocol.close()
         self.rig.clock.advance(0)
         self.assertEqual((self.found(), len(self.rig.endpoint.line)), ([], 0))
 
@@ -478,10 +478,10 @@ class Late(SynchronousTestCase):
         self.assertEqual(self.peer.transport.producerState, "producing")
         self.found()
         self.full.restore()
-        self.peer.protocol.rest(self.session, 10.0)  # type: ignore[attr-defined]
+        self.peer.protocol.rest(self.session, 10.0)
         self.peer.write(b"".join(self.sends("two", 4)))  # 1, 0.75, 0.5 and 0.25 seconds old
         self.rig.clock.advance(0.1)
-        self.peer.protocol.go_on()  # type: ignore[attr-defined]
+        self.peer.protocol.go_on()
         self.rig.clock.advance(0)
         self.assertEqual(self.found(), [413, 413, 413, 200])
 
