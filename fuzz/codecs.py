@@ -15,7 +15,14 @@ from collections.abc import Callable
 
 from fuzz.mutation import ROOT, Mutator, load_corpus
 from msrpgw.errors import FramingError, MsrpgwError, MsrpSyntaxError, RenderError, SipError
-from msrpgw.gateway.facts import address_of, hops_left, keyed_hash, message_id_of, text_of
+from msrpgw.gateway.facts import (
+    address_of,
+    hops_left,
+    is_urgent,
+    keyed_hash,
+    message_id_of,
+    text_of,
+)
 from msrpgw.msrp.frame import FrameParser
 from msrpgw.msrp.frame import Limits as FrameLimits
 from msrpgw.msrp.frame import Malformed as MalformedFrame
@@ -29,6 +36,7 @@ from msrpgw.sip.fields import parse_via, split_list
 from msrpgw.sip.head import read_long
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, Malformed, StreamParser, parse_datagram
+from msrpgw.sip.refusal import EarlyRefusal
 from msrpgw.sip.usual import MOST, read_usual
 
 SIP_LIMITS = Limits(max_message_size=20_000, max_headers=100, max_line_length=4096)
@@ -38,6 +46,10 @@ LOCAL = LocalMedia(parse_msrp_uri("msrp://127.0.0.1:2855/abcdefgh;tcp"), ("text/
 
 class Broken(Exception):
     """What was promised of a codec does not hold."""
+
+
+_SOURCE = ("192.0.2.9", 5099)
+_EARLY = EarlyRefusal(lambda *key: False, "msrpgw", "abc")
 
 
 def _use(message: Request | Response) -> None:
@@ -97,6 +109,25 @@ def _details(message: Request | Response | Malformed, length: int) -> object:
     return told, headers.get_all("Via"), headers.get("Contact"), headers.items(), headers.firsts()
 
 
+def _refuse_early(data: bytes, request: Request) -> None:
+    """A refusal made of the bytes of a datagram says what the usual one says."""
+    quick = parse_datagram(_EARLY.answer_to(data, _SOURCE), SIP_LIMITS)
+    if not isinstance(quick, Response):
+        return
+    priority = request.headers.get("Priority") or ""
+    if is_urgent(request.uri) or priority.lower() == "emergency" or request.to.tag is not None:
+        raise Broken("what must not be refused early is")
+    request.stamp_via(*_SOURCE)
+    usual = request.response(503, to_tag="abc")
+    if _echoed(quick) != _echoed(usual):
+        raise Broken("an early refusal says something else")
+
+
+def _echoed(response: Response) -> object:
+    vias = [(via.host, via.port, dict(via.parameters)) for via in response.vias]
+    return vias, [response.headers.get_all(name) for name in ("From", "To", "Call-ID", "CSeq")]
+
+
 def _answer(request: Request) -> None:
     request.stamp_via("192.0.2.9", 5099)
     stamped = split_list(request.headers.get_all("Via")[0])[0]
@@ -124,6 +155,8 @@ def sip_datagram(data: bytes) -> None:
             _answer(message.request)
     elif isinstance(message, (Request, Response)):
         _use(message)
+        if isinstance(message, Request):
+            _refuse_early(data, message)
 
 
 def sip_stream(data: bytes) -> None:

@@ -75,6 +75,9 @@ class Admission:
         """
         limits = limits or Limits()
         self._agent = agent
+        self._early = EarlyRefusal(
+            agent.transactions.has_branch, agent.settings.user_agent, agent.new_tag()
+        )
         self._timers = timers
         self._limits = limits
         self._seconds = seconds or timers.seconds
@@ -92,9 +95,6 @@ class Admission:
         self._due = 0.0
         self._refused = 0  # of all that came, up to the last look
         self.overload = Overload(limits.settings.overload_delay)
-        self._early = EarlyRefusal(
-            agent.transactions.has_branch, agent.settings.user_agent, agent.new_tag()
-        )
         limits.heed(self._use)
 
     def _use(self, settings: LimitSettings) -> None:
@@ -104,6 +104,7 @@ class Admission:
         self._source_sessions.limit = settings.source_sessions
         self._source_half_open.limit = settings.source_half_open
         self._retry_after = (("Retry-After", str(settings.retry_after)),)
+        self._early.retry_after = settings.retry_after
         self.overload.limit = settings.overload_delay
 
     # Requests
@@ -111,7 +112,7 @@ class Admission:
     def attach(self, gateway: Guarded) -> None:
         """Hand it the requests that may pass."""
         self._gateway = gateway
-        self._agent.transports.refuse_late = self._refuse_late
+        self._agent.transports.refusal_of = self._refusal_of
         self._agent.on("MESSAGE", self.guard(gateway.message_received))
         self._agent.on("INVITE", self.guard(gateway.invite_received))
 
@@ -145,17 +146,17 @@ class Admission:
             return True  # it has an answer of its own
         return isinstance(route, Refusal) or route.key in gateway.sessions
 
-    def _refuse_late(
+    def _refusal_of(
         self, datagram: bytes, address: tuple[str, int], silently: bool
     ) -> bytes | None:
-        """The same of a datagram for which there is no room; see ``Transports.refuse_late``."""
+        """The same of a datagram for which there is no room; see ``Transports.refusal_of``."""
         counters = self._limits.counters
         if silently:
             if not self._early.may_discard(datagram):
                 return None
             counters.overload_dropped += 1
             return b""
-        answer = self._early.answer_to(datagram, address, self._limits.settings.retry_after)
+        answer = self._early.answer_to(datagram, address)
         if not answer:
             return None
         counters.overload_live += 1

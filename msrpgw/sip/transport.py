@@ -152,13 +152,10 @@ class _Datagrams(DatagramProtocol):
         """For how many seconds requests may wait for their turn before more are refused."""
         return self.limits.longest_wait
 
-    def refused(self, data: bytes, address: tuple[str, int], *, silently: bool) -> bool:
-        """Whether a request for which there is no room was refused, or let go of."""
-        refuse = self._owner.refuse_late
-        answer = None if refuse is None else refuse(data, address, silently)
-        if answer and self.transport is not None:
-            self.transport.write(answer, address)
-        return answer is not None
+    def refusal_of(self, data: bytes, address: tuple[str, int], silently: bool) -> bytes | None:
+        """The answer to a request for which there is no room; see ``Transports.refusal_of``."""
+        refusal_of = self._owner.refusal_of
+        return None if refusal_of is None else refusal_of(data, address, silently)
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Hand up a message, its topmost Via stamped."""
@@ -226,7 +223,7 @@ class Transports:
         self._advertised = parse_advertised(settings.advertised_contact)
         #: gives the answer to a datagram that would have to wait too long, made of its bytes: empty
         #: if silence is asked for; None if it is to be taken all the same
-        self.refuse_late: Callable[[bytes, tuple[str, int], bool], bytes | None] | None = None
+        self.refusal_of: Callable[[bytes, tuple[str, int], bool], bytes | None] | None = None
         # By the peer's address, filled when first asked for.
         self._routes: dict[str, _Datagrams | None] = {}
         self._prefixes: dict[tuple[str, str], str] = {}

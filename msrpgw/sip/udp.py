@@ -68,8 +68,11 @@ class Undeliverable(Protocol):
 class Crowded(Patience, Protocol):
     """Decides about requests when too many wait for their turn."""
 
-    def refused(self, data: bytes, address: tuple[str, int], *, silently: bool) -> bool:
-        """Whether one more was refused; ``silently``: let go of, unanswered."""
+    def refusal_of(self, data: bytes, address: tuple[str, int], silently: bool) -> bytes | None:
+        """The answer to one for which there is no room.
+
+        Empty: none, as is asked for by ``silently``; None: it is to be taken all the same.
+        """
 
 
 @implementer(IHalfCloseableDescriptor)
@@ -134,7 +137,7 @@ class _IcmpPort(udp.Port):
         """Read what is there; an error that is in the way belongs to a datagram that we sent."""
         if self._waiting_bytes > MOST_WAITING:
             return
-        receive, line, refused = self.socket.recvfrom, self._line, self._crowded.refused
+        receive, line, refused = self.socket.recvfrom, self._line, self._refused
         room, now = line.room, self._clock.seconds()
         for number in range(READ_AT_ONCE):
             try:
@@ -148,7 +151,7 @@ class _IcmpPort(udp.Port):
                 return
             if data[:8] == _RESPONSE or (not self._waiting and line.take()):
                 self._hand_up(data, address[:2])
-            elif room > 0 or not refused(data, address[:2], silently=not line.take_refusal()):
+            elif room > 0 or not refused(data, address[:2]):
                 room -= 1
                 self._wait(data, address[:2], now)
 
@@ -157,6 +160,12 @@ class _IcmpPort(udp.Port):
             self.protocol.datagramReceived(data, address)
         except Exception:
             _log.failure("a datagram could not be processed; going on")
+
+    def _refused(self, data: bytes, address: tuple[str, int]) -> bool:
+        answer = self._crowded.refusal_of(data, address, not self._line.take_refusal())
+        if answer:
+            self.write(answer, address)
+        return answer is not None
 
     def _wait(self, data: bytes, address: tuple[str, int], now: float) -> None:
         self._waiting.append(data)
@@ -168,11 +177,11 @@ class _IcmpPort(udp.Port):
     def serve(self) -> bool:
         """Hand up what waited, or have it refused if it waited twice as long as is too long."""
         waiting, addresses, times = self._waiting, self._waiting_from, self._waiting_since
-        line, refused = self._line, self._crowded.refused
+        line = self._line
         early = self._clock.seconds() - 2 * self._crowded.longest_wait
         while waiting:
             data, address = waiting[0], addresses[0]
-            late = times[0] < early and refused(data, address, silently=not line.take_refusal())
+            late = times[0] < early and self._refused(data, address)
             if not late and not line.take():
                 return True
             waiting.popleft()

@@ -59,7 +59,9 @@ def _compile(start: str, fields: Iterable[tuple[str, str]]) -> "re.Pattern[str]"
         alternatives.append(rf"{name}: (?({number})(?!))({value})")
         number += 1 + re.compile(value).groups
     alternatives.append(f"(?:{'|'.join(IGNORED)}): {_VALUE}")
-    return re.compile(rf"{start}(?:\r\n(?:{'|'.join(alternatives)}))*")
+    # Atomic: a field that is not known does not make it go back through those before it, which
+    # took six times as long as finding out.
+    return re.compile(rf"{start}(?>(?:\r\n(?:{'|'.join(alternatives)}))*)")
 
 
 _REQUEST = _compile(
@@ -77,8 +79,6 @@ _REQUEST = _compile(
         ("Content-Length", "[0-9]{1,9}"),
     ),
 )
-#: at the end of a CSeq
-_OF_INVITE = " INVITE\r\n"
 _RESPONSE = _compile(
     rf"SIP/2\.0 ([1-6][0-9]{{2}}) ({_VALUE})",
     (
@@ -93,19 +93,6 @@ _RESPONSE = _compile(
 )
 
 
-def match_request(text: str) -> tuple[str | None, ...] | None:
-    """Look at a head of the usual kind without making a message of it; None for all others.
-
-    Returns request URI, all Vias as they stand there, host, port (None: there is none), branch
-    and ``;rport`` (None: not asked for) of the topmost, the lines of the others with what ends
-    the line before them, From, To, Call-ID and CSeq; None for fields that are not there.
-    """
-    match = _REQUEST.fullmatch(text)
-    if match is None:
-        return None
-    return match.group(2, 3, 5, 6, 7, 8, 9, 11, 16, 17, 18)
-
-
 def read_usual(text: str) -> tuple[Request | Response, int] | None:
     """Read a head of the usual kind.
 
@@ -113,11 +100,7 @@ def read_usual(text: str) -> tuple[Request | Response, int] | None:
     None for all else, wrong or right.
     """
     try:
-        if text[:4] != "SIP/":
-            return _read_request(text)
-        # The expression would find out that this is an INVITE's only when it has read most of it,
-        # and then go back through all that it has read: half of what reading such a head took.
-        return None if _OF_INVITE in text else _read_response(text)
+        return _read_response(text) if text[:4] == "SIP/" else _read_request(text)
     except SipSyntaxError:
         return None  # the long way says what is wrong
 

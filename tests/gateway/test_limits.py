@@ -156,7 +156,10 @@ class OverloadTests(AliceTestCase):
         """A datagram has waited too long for its turn; whether it was refused or let go of."""
         (port,) = self.town.agent.transports._datagrams
         where = (self.alice.host, 5060)
-        return port.refused(request.render(), where, silently=silently)
+        answer = port.refusal_of(request.render(), where, silently)
+        if answer:
+            port.write(answer, where)
+        return answer is not None
 
     def asked(self, uri: str = "", priority: str = "") -> Request:
         """A MESSAGE of Alice's, to Bob if not to somebody else."""

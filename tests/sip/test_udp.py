@@ -57,16 +57,18 @@ class FakeSocket:
 class FakeCrowded:
     """Refuses what begins with "late", and lets go of it if that is to be silent."""
 
+    ANSWER = b"SIP/2.0 503"
+
     def __init__(self) -> None:
         self.longest_wait = 0.2
         self.refusals: list[tuple[bytes, bool]] = []
 
-    def refused(self, data: bytes, address: tuple[str, int], *, silently: bool) -> bool:
-        """Whether it was."""
+    def refusal_of(self, data: bytes, address: tuple[str, int], silently: bool) -> bytes | None:
+        """The answer, if there is to be one."""
         if not data.startswith(b"late"):
-            return False
+            return None
         self.refusals.append((data, silently))
-        return True
+        return b"" if silently else self.ANSWER
 
 
 class PortTestCase(SynchronousTestCase):
@@ -263,8 +265,9 @@ class TurnTests(PortTestCase):
         silences = [silent for _, silent in self.crowded.refusals]
         # The x took one, too, and could not be refused.
         self.assertEqual(silences, [False] * (REFUSED_AT_ONCE - 1) + [True] * 6)
-        self.crowded.longest_wait = 1.0
         self.clock.advance(0)
+        answers = [data for data, _ in self.socket.sent]
+        self.assertEqual(answers, [self.crowded.ANSWER] * (REFUSED_AT_ONCE - 1))
         waited = [*self.numbers(AT_ONCE, 3), b"x"]
         self.assertEqual(self.bodies()[AT_ONCE:], [b"SIP/2.0 200 OK", *waited])
 
