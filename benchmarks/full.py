@@ -301,20 +301,25 @@ def of_sustained(place: Room, extent: Extent) -> Section:
             what = f"p99 added at {part:.0%} of the highest rate, {name}"
             targets.append(at_most(what, more.median, limit, " ms"))
             flows += [outcome for pairs in measured for pair in pairs for outcome in pair]
-        good, back = (spread(getattr(e, what) for e in runs) for what in ("goodput", "recovery"))
-        best, share = (spread(getattr(e, what) for e in runs) for what in ("best", "of_highest"))
+        storms = [storm for each in runs for storm in each.storms]
+        best = spread([storm.best for storm in storms] or [0.0])
+        good = spread([storm.share for storm in storms] or [0.0])
+        back = spread([storm.recovery for storm in storms] or [sustained.CALM])
+        found_share = spread(
+            [storm.goodput / each.crowded for each in runs for storm in each.storms] or [0.0]
+        )
+        beyond = f"goodput at {sustained.EXCESS:g} times that rate, {len(storms)} storms, to that"
         rows.append([name, "delivered at that rate, before and after:", f"{best.median:.0f}/s"])
-        rows.append([name, f"goodput at {sustained.EXCESS:g} times that rate, to that", str(good)])
-        rows.append([name, "  to the highest rate", str(share)])
+        rows.append([name, beyond, str(good)])
+        rows.append([name, "  to the highest rate", str(found_share)])
         rows.append([name, "until all is well again, s", str(back)])
         targets.append(at_least(f"goodput beyond the highest rate, {name}", good.median, 0.9))
         targets.append(at_most(f"back to normal, {name}", back.median, 2, " s"))
-        storm = next((each.storm for each in runs if each.storm), None)
         figures[way] = {
             "floor": floor.median,
             "gateway": gateway.median,
             "crowded": crowded.median,
-            "storm": [list(each) for each in storm.beyond.slices] if storm else [],
+            "storm": [list(each) for each in storms[0].beyond.slices] if storms else [],
         }
     note = (
         "UDP, open loop. The highest rate at which no message is lost or refused and the p99 stays"
@@ -322,7 +327,8 @@ def of_sustained(place: Room, extent: Extent) -> Section:
         f" {extent.attempt:g} s; given up is what fails {TRIES} times before it goes well, not"
         " counting failures while the machine was not quiet."
         f" With {sustained.FEW} sessions as on the hot path; for latency and overload with"
-        f" {sustained.MANY:,}. Latency: floor and gateway {sustained.TURN:g} s each, in turn; a"
+        f" {sustained.MANY:,}, and lowered until it holds for {sustained.HELD:g} s on end."
+        f" Latency: floor and gateway {sustained.TURN:g} s each, in turn; a"
         " run's figures are medians of its pairs and of their differences."
         " Latency counts from when a message was due; users answer at once, so all of it is the"
         f" gateway's and the network's. Beyond: {sustained.STORM:g} s of"

@@ -152,9 +152,9 @@ class SectionTests(SynchronousTestCase):
             0.8: [(quiet, outcome(p99_ms=21.1)), (paused, quiet), (quiet, paused)],
         }
         still = outcome(slice=0.25, slices=(Slice(1000, 1.0, 0, 1000),) * 12)
-        run = Sustained(10000.0, 4600.0, 4000.0, latencies, Storm(still, still, still))
-        self.patch(Sustained, "goodput", 0.91)
-        self.patch(Sustained, "recovery", 2.25)
+        run = Sustained(10000.0, 4600.0, 4000.0, latencies, [Storm(still, still, still)])
+        self.patch(Storm, "share", 0.91)
+        self.patch(Storm, "recovery", 2.25)
         self.assertEqual(
             self.sustained(("page2msrp", run)),
             {
@@ -169,7 +169,7 @@ class SectionTests(SynchronousTestCase):
     def test_pairs_are_told(self) -> None:
         pairs = [(OUTCOME, outcome(p99_ms=4.0, refused=2, held_ms=120.0))] * 3
         latencies = {0.5: pairs, 0.8: pairs}
-        run = Sustained(10000.0, 4600.0, 4000.0, latencies, None)
+        run = Sustained(10000.0, 4600.0, 4000.0, latencies, [])
         self.patch(full.sustained, "sustained", lambda *arguments: iter([("page2msrp", run)]))
         section = full.of_sustained(PLACE, EXTENT)
         cells = {name: cell for _, name, cell in section.table.rows}
@@ -178,7 +178,7 @@ class SectionTests(SynchronousTestCase):
         self.assertIn("the driver was at most 120 ms late", section.table.note)
 
     def test_nothing_is_sustained(self) -> None:
-        found = self.sustained(("page2msrp", Sustained(10000.0, 0.0, 0.0, {}, None)))
+        found = self.sustained(("page2msrp", Sustained(10000.0, 0.0, 0.0, {}, [])))
         self.assertEqual(set(found.values()), {False})
 
 

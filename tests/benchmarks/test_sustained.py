@@ -9,7 +9,7 @@ from benchmarks.subjects import Subject
 from benchmarks.sustained import (
     LIMIT_MS,
     Storm,
-    Sustained,
+    held,
     highest,
     in_turn,
     settle,
@@ -72,6 +72,18 @@ class HighestTests(SynchronousTestCase):
             found = highest(self.subject(driver), "page2msrp", 1.0)
             self.assertTrue(1040 / 1.051 < found <= 1040, (pause, found))
 
+    def test_held(self) -> None:
+        """What holds for a moment alone is too much; one pause of the machine is no reason."""
+        driver = FakeDriver(1000.0)
+        found = held(self.subject(driver), "page2msrp", 1080.0)
+        self.assertTrue(1000 / 1.05 < found <= 1000, found)
+        self.assertEqual(driver.flows[0]["messages"], 1080 * 6)
+        driver = FakeDriver(1000.0)
+        driver.pause = 1
+        self.assertEqual(held(self.subject(driver), "page2msrp", 990.0), 990.0)
+        self.assertEqual(held(self.subject(FakeDriver(400.0)), "page2msrp", 1000.0), 0.0)
+        self.assertEqual(held(self.subject(FakeDriver(400.0)), "page2msrp", 0.0), 0.0)
+
     def test_in_turn(self) -> None:
         """Floor and gateway, the same load, again and again."""
         drivers = FakeDriver(1040.0), FakeDriver(900.0)
@@ -116,7 +128,7 @@ class HighestTests(SynchronousTestCase):
         self.assertEqual([each["rate"] for each in driver.flows].count(2000), 3)
 
 
-class SustainedTests(SynchronousTestCase):
+class StormTests(SynchronousTestCase):
     """What a storm says."""
 
     def test_goodput_and_recovery(self) -> None:
@@ -127,11 +139,7 @@ class SustainedTests(SynchronousTestCase):
             for one in (Slice(250, 1.0, 0, 250), Slice(250, 900.0, 50, 150))
         )
         storm = Storm(before, outcome(slice=0.25, slices=tuple(slices)), after)
-        run = Sustained(4000.0, 2000.0, 1000.0, {}, storm)
-        self.assertEqual((run.best, run.goodput, run.of_highest), (800.0, 1.0, 0.8))
-        self.assertEqual(run.recovery, 0.75)
-
-    def test_no_rate_is_sustained(self) -> None:
-        run = Sustained(4000.0, 0.0, 0.0, {}, None)
-        self.assertEqual((run.best, run.goodput, run.of_highest), (0.0, 0.0, 0.0))
-        self.assertEqual(run.recovery, 4.0)
+        self.assertEqual((storm.best, storm.goodput, storm.share), (800.0, 800.0, 1.0))
+        self.assertEqual(storm.recovery, 0.75)
+        still = outcome(slice=0.25, slices=(Slice(250, 1.0, 250, 0),) * 12)
+        self.assertEqual(Storm(still, still, still).share, 0.0)
