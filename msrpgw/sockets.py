@@ -26,12 +26,24 @@ from msrpgw.systemd import Bound
 
 _log = Logger()
 
+#: all sockets read into it, and what came is copied: ``recv`` makes a block as large as the most
+#: that may come and shrinks it, and what is then made in the rest of it keeps holes open
+_incoming = memoryview(bytearray(tcp.Connection.bufferSize))
+
 
 class _Prompt(tcp.Connection):
     """What our two kinds of TCP transport do differently."""
 
     reactor: Any
     _left = False  # whether the last doWrite left something to be written
+
+    def doRead(self) -> Any:
+        """Hand up what came; what ends the connection if anything does."""
+        try:
+            size = self.socket.recv_into(_incoming)
+        except OSError:
+            return super().doRead()  # it meets it again
+        return self._dataReceived(bytes(_incoming[:size]))
 
     def startWriting(self) -> None:
         """Something is to be written: when the turn is over, or when the reactor says so."""

@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer, IReactorFDSet
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -25,9 +26,9 @@ class Tolerant:
 
     longest_wait = math.inf
 
-    def refused(self, data: bytes, address: tuple[str, int], *, silently: bool) -> bool:
-        """No."""
-        return False
+    def refusal_of(self, data: bytes, address: tuple[str, int], silently: bool) -> bytes | None:
+        """None."""
+        return None
 
 
 @implementer(IReactorFDSet)
@@ -157,6 +158,22 @@ class TurnTests(SynchronousTestCase):
         server = _Server(ours, talker, ("peer", 1), None, 0, self.reactor)
         talker.makeConnection(server)
         return server, theirs, talker
+
+    def test_what_is_read(self) -> None:
+        """What came is no longer in the buffer that all read into; then nothing, and the end."""
+        received: list[bytes] = []
+        first, first_peer, _ = self.connect(received.append)
+        second, second_peer, _ = self.connect(received.append)
+        first_peer.send(b"one")
+        second_peer.send(b"other")
+        self.assertIsNone(first.doRead())
+        self.assertIsNone(second.doRead())
+        self.assertIsNone(first.doRead())
+        self.assertEqual(received, [b"one", b"other"])
+        first_peer.close()
+        self.assertIs(first.doRead(), CONNECTION_DONE)
+        second.socket.close()
+        self.assertIs(second.doRead(), CONNECTION_LOST)
 
     def test_what_a_turn_writes_leaves_at_its_end_in_one_piece(self) -> None:
         def received(data: bytes) -> None:
