@@ -2,7 +2,7 @@
 
 A refusal the usual way costs a third of a delivery: at twice the rate that can be served, those
 that are too much would take the time of those that are not.  What is let go of without an answer
-costs next to nothing, but its sender repeats it.  Here a refusal costs an eighth, most of that the
+costs next to nothing, but its sender repeats it.  Here a refusal costs a seventh, half of that the
 kernel's.
 
 May import the grammar of this room; knows transactions by what they are found by.
