@@ -53,7 +53,7 @@ flood: $(RUNTIME) ## flood a running gateway with slow connections, calls and me
 bench: $(RUNTIME) ## measure CPU per message against the bare floor, in two minutes
 	@$(BIN)/python -m benchmarks.bench
 
-bench-full: $(DRAWING) ## measure everything, in half an hour, into benchmarks/results/
+bench-full: $(DRAWING) ## measure everything, in forty minutes, into benchmarks/results/
 	@$(BIN)/python -m benchmarks.full
 
 bench-journal: $(RUNTIME) ## measure what the journal costs
