@@ -35,7 +35,7 @@ _HEAD = (
     r"|Call-ID: (?(11)(?!))([!-~]+)"
     r"|CSeq: (?(12)(?!))([0-9]{1,9} MESSAGE)"
     rf"|(?:{_COMMON}): [^\x00\r\n]*"
-    r"|(?!(?i:via|from|to|call-id|cseq|priority: *emergency)\b)"
+    r"|(?!(?i:via|from|to|call-id|cseq|priority:[ \t]*emergency)\b)"
     rf"[{TOKEN_CHARS}]{{2,}}: [^\x00\r\n]*"
     r"))*)\r\n\r\n"
 )

@@ -91,6 +91,7 @@ class RefusalTests(SynchronousTestCase):
             REQUEST.replace("sip:bob@192.0.2.2:5061", "urn:Service:SOS.police"),
             f"{REQUEST}\r\nPriority: emergency",
             f"{REQUEST}\r\nPRIORITY:  Emergency",
+            f"{REQUEST}\r\nPriority: \temergency",
             f"{REQUEST}\r\nPriority:\r\n emergency",
             replaced(REQUEST, "To", "<sip:bob@example.com>;tag=b1"),
             replaced(REQUEST, "To", "sip:bob@example.com;TAG=b1"),
