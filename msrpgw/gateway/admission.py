@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -39,13 +39,6 @@ class Guarded(Protocol):
 
     def invite_received(self, transaction: ServerTransaction) -> None:
         """An INVITE."""
-
-
-class _Asked(NamedTuple):
-    """A request that has no transaction."""
-
-    request: Request
-    source: ReplyPath
 
 
 def _is_urgent(request: Request) -> bool:
@@ -121,18 +114,18 @@ class Admission:
 
         One of a session that is there only if it had to wait too long; a call for help never.
         """
-        method = request.method
-        live = method == "MESSAGE" and self._is_live(request, source)
-        if (live and not source.late) or method not in ("MESSAGE", "INVITE"):
+        counters = self._limits.counters
+        if request.method == "MESSAGE":
+            if self._is_live(request, source):
+                if not source.late or _is_urgent(request):
+                    return False
+                counters.overload_live += 1
+                return True
+        elif request.method != "INVITE":
             return False
-        if _is_urgent(request):
+        if _is_urgent(request) or not self.overload.refuses():
             return False
-        if live:
-            self._limits.counters.overload_live += 1
-            return True
-        if not self.overload.refuses():
-            return False
-        self._limits.counters.overload += 1
+        counters.overload += 1
         return True
 
     def _is_live(self, request: Request, source: ReplyPath) -> bool:
@@ -141,7 +134,7 @@ class Admission:
         if gateway is None:
             return False
         try:
-            route = gateway.routes.of_message(_Asked(request, source))
+            route = gateway.routes.of_message(request, source)
         except SipError:
             return True  # it has an answer of its own
         return isinstance(route, Refusal) or route.key in gateway.sessions

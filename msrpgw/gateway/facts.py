@@ -5,7 +5,6 @@ May import sip.
 
 import hashlib
 from functools import lru_cache
-from typing import Protocol
 
 from msrpgw.errors import SipError
 from msrpgw.sip.message import Request
@@ -81,25 +80,11 @@ def hops_left(request: Request) -> int:
     return 70 if hops is None else hops - 1
 
 
-class Asked(Protocol):
-    """A request, and where it came from: a transaction, or what has none."""
-
-    @property
-    def request(self) -> Request:
-        """The request."""
-
-    @property
-    def source(self) -> ReplyPath:
-        """Where from."""
-
-
-def facts_of(transaction: Asked) -> RequestFacts:
-    """What the policy may know of a request.
+def facts_of(request: Request, source: ReplyPath) -> RequestFacts:
+    """What the policy may know of a request, and of where it came from.
 
     Raises SipError when a URI of the request can't be read.
     """
-    request = transaction.request
-    source = transaction.source
     return RequestFacts(
         request.method,
         address_of(request.uri),

@@ -188,7 +188,7 @@ class Gateway:
         """A MESSAGE came (RFC 3428 §7).  Raises SipError for the agent to answer with."""
         request = transaction.request
         content_type, lifetime = text_of(request)
-        route = self.routes.of_message(transaction)
+        route = self.routes.of_message(request, transaction.source)
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
         hops = request.headers.usual().get(HOPS_KEY)
@@ -317,7 +317,7 @@ class Gateway:
         Raises SipError for the agent to answer with.
         """
         assert isinstance(transaction, InviteServerTransaction)
-        route = self.routes.of_invite(transaction)
+        route = self.routes.of_invite(transaction.request, transaction.source)
         if isinstance(route, Refusal):
             raise SipError(route.reason, status=route.code)
         parties = route.parties

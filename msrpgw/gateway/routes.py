@@ -3,8 +3,10 @@
 Imports facts and the public types and interfaces.
 """
 
-from msrpgw.gateway.facts import Asked, facts_of
+from msrpgw.gateway.facts import facts_of
 from msrpgw.interfaces import IAddressPolicy, IPolicy
+from msrpgw.sip.message import Request
+from msrpgw.sip.transaction import ReplyPath
 from msrpgw.types import Refusal, Route
 
 #: conversations whose route is kept; with more, the one that was asked for first is forgotten
@@ -24,20 +26,19 @@ class Routes:
         self._kept: dict[tuple[str, str, str], Route | Refusal] = {}
         self._keeps = IAddressPolicy.providedBy(policy)
 
-    def of_message(self, asked: Asked) -> Route | Refusal:
+    def of_message(self, request: Request, source: ReplyPath) -> Route | Refusal:
         """Where a MESSAGE belongs.  Raises SipError when a URI of it can't be read."""
         if not self._keeps:
-            return self.policy.route_message(facts_of(asked))
-        request = asked.request
+            return self.policy.route_message(facts_of(request, source))
         addresses = (request.uri, request.from_.uri_text, request.to.uri_text)
         route = self._kept.get(addresses)
         if route is None:
             if len(self._kept) >= REMEMBERED:
                 # One by one: all at once, memory went up and down by 20 MB, and left holes.
                 del self._kept[next(iter(self._kept))]
-            route = self._kept[addresses] = self.policy.route_message(facts_of(asked))
+            route = self._kept[addresses] = self.policy.route_message(facts_of(request, source))
         return route
 
-    def of_invite(self, asked: Asked) -> Route | Refusal:
+    def of_invite(self, request: Request, source: ReplyPath) -> Route | Refusal:
         """Where an initial INVITE belongs.  Raises SipError when a URI of it can't be read."""
-        return self.policy.route_invite(facts_of(asked))
+        return self.policy.route_invite(facts_of(request, source))

@@ -35,57 +35,53 @@ class AskedOnce(Asked):
     """The same, of one whose answer depends on addresses alone."""
 
 
-class _Transaction:
-    """A request and where it came from."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.source: Any = type("Source", (), {"host": "::1", "port": 5, "transport": "UDP"})()
+#: where requests come from
+SOURCE: Any = type("Source", (), {"host": "::1", "port": 5, "transport": "UDP"})()
 
 
-def asked(uri: str = "sip:bob@example.com", **headers: str) -> _Transaction:
-    """A MESSAGE."""
+def asked(uri: str = "sip:bob@example.com", **headers: str) -> tuple[Request, Any]:
+    """A MESSAGE, and where it came from."""
     request = message()
     request.uri = uri
     for name, value in headers.items():
         request.headers.set(name, value)
-    return _Transaction(request)
+    return request, SOURCE
 
 
 class RoutesTests(SynchronousTestCase):
     def test_any_policy_is_asked_each_time(self) -> None:
         policy = Asked()
         kept = Routes(policy)
-        self.assertNotEqual(kept.of_message(asked()), kept.of_message(asked()))
+        self.assertNotEqual(kept.of_message(*asked()), kept.of_message(*asked()))
         self.assertEqual(len(policy.asked), 2)
 
     def test_one_by_address_is_asked_once_for_each_three(self) -> None:
         policy = AskedOnce()
         kept = Routes(policy)
-        first = kept.of_message(asked())
-        self.assertIs(kept.of_message(asked(Subject="other")), first)
-        self.assertIs(kept.of_message(asked(From="<sip:alice@example.com>;tag=other")), first)
+        first = kept.of_message(*asked())
+        self.assertIs(kept.of_message(*asked(Subject="other")), first)
+        self.assertIs(kept.of_message(*asked(From="<sip:alice@example.com>;tag=other")), first)
         for other in (
             asked("sip:carol@example.com"),
             asked(From="<sip:carol@example.com>;tag=1"),
             asked(To="<sip:carol@example.com>"),
         ):
-            self.assertIsNot(kept.of_message(other), first)
+            self.assertIsNot(kept.of_message(*other), first)
         self.assertEqual(len(policy.asked), 4)
 
     def test_an_invite_is_asked_each_time(self) -> None:
         policy = AskedOnce()
         kept = Routes(policy)
-        kept.of_invite(asked())
-        kept.of_invite(asked())
+        kept.of_invite(*asked())
+        kept.of_invite(*asked())
         self.assertEqual(len(policy.asked), 2)
 
     def test_another_policy_begins_anew(self) -> None:
         kept = Routes(AskedOnce())
-        first = kept.of_message(asked())
-        kept.of_message(asked())
+        first = kept.of_message(*asked())
+        kept.of_message(*asked())
         kept.use(AskedOnce())
-        self.assertIsNot(kept.of_message(asked()), first)
+        self.assertIsNot(kept.of_message(*asked()), first)
 
     def test_bounded(self) -> None:
         """The latest are kept."""
@@ -93,10 +89,10 @@ class RoutesTests(SynchronousTestCase):
         policy = AskedOnce()
         kept = Routes(policy)
         for number in (*range(10), 7, 8, 9):
-            kept.of_message(asked(f"sip:{number}@example.com"))
+            kept.of_message(*asked(f"sip:{number}@example.com"))
         self.assertEqual(len(kept._kept), 3)
         self.assertEqual(len(policy.asked), 10)
-        kept.of_message(asked("sip:6@example.com"))
+        kept.of_message(*asked("sip:6@example.com"))
         self.assertEqual(len(policy.asked), 11)
 
     def test_templates_say_whether_addresses_are_enough(self) -> None:
