@@ -22,7 +22,8 @@ _log = Logger()
 AT_ONCE = 64
 #: of these, one by one, those of one who stands in line with others
 SHARE = 16
-#: requests refused in one turn, on average and at most.  Each costs a seventh of a served one
+#: requests refused in one turn, on average and at most.  A refusal costs less than a seventh of
+#: what a service does
 REFUSED, REFUSED_AT_ONCE = 12 * AT_ONCE, 2_048
 #: who was held back and goes on in one turn: each brings some requests
 RELEASED = 16

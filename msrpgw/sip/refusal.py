@@ -41,6 +41,9 @@ _HEAD = (
 )
 _match = re.compile(_HEAD.encode()).match
 
+#: every answer is a multiple of so many bytes long: those of one length leave in one call
+STEP = 32
+
 
 class EarlyRefusal:
     """Makes the answers.  One for a user agent."""
@@ -63,8 +66,12 @@ class EarlyRefusal:
     @retry_after.setter
     def retry_after(self, seconds: int) -> None:
         self._retry_after = seconds
-        end = f"\r\nServer: {self._server}\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n"
-        self._end = end.encode()
+        end = f"{self._server}\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n".encode()
+        name = b"\r\nServer: "
+        # By the length of what is before it.  White space there means nothing (§7.3.1).
+        self._ends = [
+            name + b" " * (-(before + len(name) + len(end)) % STEP) + end for before in range(STEP)
+        ]
 
     @staticmethod
     def may_discard(datagram: bytes) -> bool:
@@ -106,7 +113,8 @@ class EarlyRefusal:
         ):
             return b""
         start = b"SIP/2.0 503 Service Unavailable\r\nVia: "
-        return b"".join(
+        answer = b"".join(
             (start, via, stamp.encode(), more, b"\r\nFrom: ", from_, b"\r\nTo: ", to, self._tag,
-             call_id, b"\r\nCSeq: ", cseq, self._end)
+             call_id, b"\r\nCSeq: ", cseq)
         )  # fmt: skip
+        return answer + self._ends[len(answer) % STEP]

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpgw.sip.message import Request, Response
 from msrpgw.sip.parser import Limits, parse_datagram
-from msrpgw.sip.refusal import EarlyRefusal
+from msrpgw.sip.refusal import STEP, EarlyRefusal
 from tests.sip.test_usual import REQUEST, replaced, without
 
 SOURCE = ("198.51.100.7", 40000)
@@ -42,6 +42,16 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(response.retry_after, 7)
         self.assertEqual(response.headers.get("Server"), "msrpgw")
         self.assertEqual(response.body, b"")
+
+    def test_length(self) -> None:
+        """Answers differ in a few lengths only, whatever they repeat, and in nothing else."""
+        for more in range(STEP + 1):
+            call_id = "c" * (1 + more)
+            head = replaced(REQUEST, "Call-ID", call_id)
+            self.assertEqual(len(self.ask(head)) % STEP, 0)
+            response = self.answer(head)
+            self.assertEqual(response.call_id, call_id)
+            self.assertEqual(response.headers.get("Server"), "msrpgw")
 
     def test_as_others_write_it(self) -> None:
         """Any order, ``rport`` before the branch, fields that don't matter, an address alone."""

@@ -25,6 +25,20 @@ class FakeSocket:
         self.errors: list[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = []
         self.incoming: list[tuple[bytes, object] | OSError] = []
         self.send_errors: list[int] = []
+        self.calls = 0  # that sent many
+
+    family = socket.AF_INET
+    cuts = True  # whether the kernel knows UDP_SEGMENT
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """It is set."""
+
+    def getsockopt(self, level: int, option: int) -> int:
+        """What UDP_SEGMENT is, if that is known."""
+        assert (level, option) == (socket.SOL_UDP, 103)
+        if not self.cuts:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+        return 0
 
     def sendto(self, data: bytes, address: object) -> None:
         """Send, or fail."""
@@ -32,6 +46,24 @@ class FakeSocket:
             number = self.send_errors.pop(0)
             raise OSError(number, "failed")
         self.sent.append((data, address))
+
+    def sendmsg(
+        self,
+        parts: list[bytes],
+        ancillary: list[tuple[int, int, bytes]],
+        flags: int,
+        address: object,
+    ) -> None:
+        """Send, cut into datagrams of one length, or fail."""
+        ((level, kind, length),) = ancillary
+        assert (level, kind) == (socket.SOL_UDP, 103)
+        assert {len(part) for part in parts} == set(struct.unpack("=H", length))
+        assert len(parts) <= 64
+        assert sum(map(len, parts)) <= 65_507
+        self.calls += 1
+        if self.send_errors:
+            raise OSError(self.send_errors.pop(0), "failed")
+        self.sent += [(part, address) for part in parts]
 
     def recvfrom_into(self, buffer: memoryview) -> tuple[int, object]:
         """What came."""
@@ -63,6 +95,7 @@ class FakeCrowded:
 
     def __init__(self) -> None:
         self.longest_wait = 0.2
+        self.answer = lambda data: self.ANSWER
         self.refusals: list[tuple[bytes, bool]] = []
 
     def refusal_of(self, data: bytes, address: tuple[str, int], silently: bool) -> bytes | None:
@@ -70,7 +103,7 @@ class FakeCrowded:
         if not data.startswith(b"late"):
             return None
         self.refusals.append((data, silently))
-        return b"" if silently else self.ANSWER
+        return b"" if silently else self.answer(data)
 
 
 class PortTestCase(SynchronousTestCase):
@@ -292,3 +325,108 @@ class TurnTests(PortTestCase):
         self.clock.advance(1.0)
         self.assertEqual(len(self.received), AT_ONCE)
         self.assertEqual(udp.waits(self.port), 0.0)
+
+
+class RefusalTests(PortTestCase):
+    """Refusals leave together when the turn is over."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.crowded.longest_wait = 1e-9
+        self.crowded.answer = lambda data: data.removeprefix(b"late ")
+        self.ask_kernel()
+
+    def ask_kernel(self) -> None:
+        """The port is told what the kernel can do."""
+        self.port.with_errors(self.socket)  # type: ignore[arg-type]
+
+    def refuse(self, *answers: bytes, address: tuple[str, int] = ("10.0.0.1", 2)) -> None:
+        """What gets these answers comes, and there is no room for it."""
+        self.socket.incoming += [(b"x", address)] * (AT_ONCE + 1)
+        self.socket.incoming += [(b"late " + each, address) for each in answers]
+        while self.socket.incoming:
+            self.port.doRead()
+
+    def sent(self) -> list[bytes]:
+        """What left."""
+        return [data for data, _ in self.socket.sent]
+
+    def test_together(self) -> None:
+        """Those of one length to one address in one call; one alone as any datagram."""
+        self.refuse(b"one", b"two", b"longer", b"six")
+        self.refuse(b"ten", address=("10.0.0.2", 2))
+        self.assertEqual(self.socket.sent, [])
+        self.clock.advance(0)
+        one, other = ("10.0.0.1", 2), ("10.0.0.2", 2)
+        self.assertEqual(
+            self.socket.sent,
+            [(b"one", one), (b"two", one), (b"six", one), (b"longer", one), (b"ten", other)],
+        )
+        self.assertEqual(self.socket.calls, 1)
+        self.clock.advance(0)
+        self.assertEqual(len(self.socket.sent), 5)
+
+    def test_after_what_was_written(self) -> None:
+        """Whichever was first: there is one end of a turn."""
+        self.port.write(b"first", ("10.0.0.1", 2))
+        self.refuse(b"one", b"two")
+        self.port.write(b"second", ("10.0.0.1", 2))
+        self.assertEqual(self.ends_of_turn(), 1)
+        self.clock.advance(0)
+        self.assertEqual(self.sent(), [b"first", b"second", b"one", b"two"])
+        self.refuse(b"one")
+        self.port.write(b"first", ("10.0.0.1", 2))
+        self.assertEqual(self.ends_of_turn(), 1)
+
+    def ends_of_turn(self) -> int:
+        """How many times the port was told to send."""
+        return [call.func for call in self.clock.getDelayedCalls()].count(self.port._send_all)
+
+    def test_as_many_as_one_call_takes(self) -> None:
+        """No more datagrams, nor bytes, than the kernel would cut."""
+        answers = [b"%05d" % number for number in range(150)]
+        self.refuse(*answers)
+        self.clock.advance(0)
+        self.assertEqual((self.sent(), self.socket.calls), (answers, 3))
+        self.socket.sent.clear()
+        for size, calls in ((1400, 2), (8000, 8), (33_000, 0)):
+            self.socket.calls = 0
+            answers = [(b"%d" % number) * size for number in range(1, 10)] * 7
+            self.refuse(*answers)
+            self.clock.advance(0)
+            self.assertEqual((self.sent(), self.socket.calls), (answers, calls))
+            self.socket.sent.clear()
+
+    def test_an_older_kernel(self) -> None:
+        self.socket.cuts = False
+        self.ask_kernel()
+        self.refuse(b"one", b"two")
+        self.clock.advance(0)
+        self.assertEqual((self.sent(), self.socket.calls), ([b"one", b"two"], 0))
+
+    def test_what_can_not_leave_together(self) -> None:
+        """It leaves one by one; an earlier datagram's error is told."""
+        self.socket.add_error(errno.ECONNREFUSED)
+        self.socket.send_errors = [errno.ECONNREFUSED]
+        self.refuse(b"one", b"two")
+        self.clock.advance(0)
+        self.assertEqual(self.sent(), [b"one", b"two"])
+        self.assertEqual(self.given_back, [(b"data", "Connection refused")])
+        self.socket.send_errors = [errno.EINVAL, errno.EMSGSIZE]
+        self.refuse(b"six", b"ten")
+        self.clock.advance(0)
+        self.assertEqual(self.sent()[2:], [b"ten"])
+        self.assertEqual(self.given_back[1:], [(b"six", "failed")])
+
+    def test_over_the_network(self) -> None:
+        """A real kernel cuts what it is given, whether it is asked to or not."""
+        with (
+            socket.socket(type=socket.SOCK_DGRAM) as made,
+            socket.socket(type=socket.SOCK_DGRAM) as peer,
+        ):
+            peer.bind(("127.0.0.1", 0))
+            peer.settimeout(5.0)
+            self.port.with_errors(made)
+            self.port.socket = made
+            self.port._send_alike([b"one", b"two", b"six"], 3, peer.getsockname())
+            self.assertEqual([peer.recv(100) for _ in range(3)], [b"one", b"two", b"six"])
