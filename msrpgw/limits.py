@@ -46,7 +46,7 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     overload_delay: Seconds = 0.1
     #: longest that a message of a session that is up may wait for its turn while the gateway is
     #: overloaded; more get 503 or 413.  0: no limit
-    overload_wait: Rate = 0.2
+    overload_wait: Rate = 0.1
     #: what Retry-After says to who is refused
     retry_after: Count = 5
 
@@ -90,9 +90,14 @@ class LimitCounters:
         self.user_sessions = 0  #: sessions refused because the user had too many
 
     @property
+    def overload_waits(self) -> int:
+        """Messages refused, or let go of, because they would have had to wait too long."""
+        return self.overload_dropped + self.overload_late + self.overload_live
+
+    @property
     def overloads(self) -> int:
         """All that was refused because the gateway was overloaded."""
-        return self.overload + self.overload_dropped + self.overload_late + self.overload_live
+        return self.overload + self.overload_waits
 
 
 class Buckets:

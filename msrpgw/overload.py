@@ -5,7 +5,8 @@
 
 A delay is that of the reactor, or the time that requests wait for their turn, whichever is longer.
 Of new sessions any share may be refused.  Of messages in sessions that are up only those that
-would have to wait for too long, while this is so (``Limits.longest_wait``).
+would have to wait for too long, while this is so (``Limits.longest_wait``).  As those keep delays
+short that others would have, each look after such a refusal counts as one at a long delay.
 
 Pure: imports nothing of msrpgw.
 """
@@ -18,7 +19,8 @@ INTERVAL = 0.1
 WEIGHT = 0.3
 #: no look counts more than so many times the limit, so that it is soon over when it is over
 WORST = 4.0
-
+#: a look after something was refused for its wait counts at least so many times the limit
+REFUSED = 2.0
 
 #: how much of what is still taken is refused in addition, at each look above the limit
 HARDER = 0.2
@@ -53,9 +55,13 @@ class Overload:
         """Whether new sessions are refused."""
         return self.share > 0.0
 
-    def observe(self, delay: float) -> bool:
-        """Something was so late, in seconds.  Returns whether the state has changed."""
-        worst = min(max(delay, 0.0), WORST * self.limit)
+    def observe(self, delay: float, refused: bool = False) -> bool:
+        """Something was so late, in seconds.  Returns whether the state has changed.
+
+        ``refused``: whether, since the last look, something would have had to wait too long.
+        """
+        least = REFUSED * self.limit if refused else 0.0
+        worst = min(max(delay, least), WORST * self.limit)
         self._average += WEIGHT * (worst - self._average)
         before = self.state
         if self._average > self.limit:

@@ -37,6 +37,15 @@ class OverloadTests(SynchronousTestCase):
         self.assertEqual(self.look(0.07, 50), [False] * 50)
         self.assertTrue(self.overload.active)
 
+    def test_refused_for_its_wait(self) -> None:
+        """While something is, delays that are short because of that end no overload."""
+        self.look(0.3, 20)
+        for _ in range(50):
+            self.assertFalse(self.overload.observe(0.01, refused=True))
+        self.assertGreater(self.overload.share, 0.99)
+        self.look(0.01, 20)
+        self.assertFalse(self.overload.active)
+
     def test_soon_over(self) -> None:
         """However bad it was, two seconds of calm are enough."""
         self.look(60.0, 100)

@@ -86,7 +86,9 @@ class Admission:
         self._timer: Timer | None = None
         self._gateway: Guarded | None = None
         self._due = 0.0
-        self._refused = 0  # of all that came, up to the last look
+        # Up to the last look: refused of all that came, and of that what would have waited.
+        self._refused = 0
+        self._refused_waits = 0
         self.overload = Overload(limits.settings.overload_delay)
         limits.heed(self._use)
 
@@ -259,7 +261,9 @@ class Admission:
 
     def _look(self) -> None:
         late = self._seconds() - self._due
-        if self.overload.observe(max(late, self._agent.transports.waits, self._waits())):
+        delay = max(late, self._agent.transports.waits, self._waits())
+        counters = self._limits.counters
+        if self.overload.observe(delay, counters.overload_waits > self._refused_waits):
             self._limits.overloaded = self.overload.active
             self._agent.transactions.refuse = self.refuses if self.overload.active else None
             if self.overload.active:
@@ -269,8 +273,9 @@ class Admission:
                 )
             else:
                 _log.info("no longer overloaded: all new sessions are taken")
-        refused = self._limits.counters.overloads
+        refused = counters.overloads
         if refused > self._refused and self._gateway is not None:
             self._gateway.teller.overloaded("The gateway is overloaded", refused - self._refused)
         self._refused = refused
+        self._refused_waits = counters.overload_waits
         self.start()

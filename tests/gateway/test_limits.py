@@ -263,6 +263,20 @@ class OverloadTests(AliceTestCase):
             self.assertFalse(self.come_late(self.asked(uri, priority)))
             self.assertFalse(self.come_late(self.asked(uri, priority), silently=True))
 
+    def test_short_waits(self) -> None:
+        """Refusing what would wait keeps waits short; that alone does not end it."""
+        self.busy(0.5)
+        self.late = 0.0
+        self.admission.stop()
+        self.admission._seconds = self.town.clock.seconds
+        self.admission.start()
+        for _ in range(30):
+            self.assertTrue(self.come_late(self.asked()))
+            self.town.run(0.1)
+        self.assertTrue(self.admission.overload.active)
+        self.town.run(2.0)
+        self.assertFalse(self.admission.overload.active)
+
     def test_over(self) -> None:
         self.busy(0.5)
         self.late = 0.0

@@ -351,6 +351,7 @@ class Late(SynchronousTestCase):
         self.listener = Listener(accept=True)
         self.peer = self.rig.accept()
         self.session = self.rig.passive(self.listener, self.peer)
+        self.rig.endpoint.limits.configure(LimitSettings(overload_wait=0.2))
         self.rig.endpoint.limits.overloaded = True
 
     def come_late(self, wait: float = 0.41, **fields: str) -> None:
