@@ -15,10 +15,11 @@ import enum
 
 #: seconds from one look at the delay to the next
 INTERVAL = 0.1
-#: weight of the newest look in the average: one long turn of the reactor is no overload
+#: weight of the newest look in the average
 WEIGHT = 0.3
-#: no look counts more than so many times the limit, so that it is soon over when it is over
-WORST = 4.0
+#: no look counts more than so many times the limit: one long turn of the reactor, or a host that
+#: stood still, is no overload, and what was one is soon over
+WORST = 3.0
 #: a look after something was refused for its wait counts at least so many times the limit
 REFUSED = 2.0
 
