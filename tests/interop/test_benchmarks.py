@@ -58,6 +58,8 @@ class FloorTests(DriverCase):
             def pause() -> None:
                 time.sleep(0.4)
                 os.kill(floor.driver.pid, signal.SIGSTOP)
+                # On a busy machine it may be a while until it has stopped.
+                os.waitid(os.P_PID, floor.driver.pid, os.WSTOPPED)
                 time.sleep(0.3)
                 os.kill(floor.driver.pid, signal.SIGCONT)
 
