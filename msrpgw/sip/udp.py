@@ -251,7 +251,7 @@ class _IcmpPort(udp.Port):
     def _send_alike(self, datagrams: list[bytes], size: int, address: tuple[str, int]) -> None:
         """Send datagrams of one length, many in one call.
 
-        That costs a tenth of as many calls: where half of what comes is refused, 4 % more is
+        That costs a tenth of as many calls: where half of what comes is refused, 5 % more is
         delivered.
         """
         most = max(1, min(SEGMENTS, SEGMENTED // size)) if self._segments else 1

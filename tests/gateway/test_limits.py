@@ -136,6 +136,12 @@ class OverloadTests(AliceTestCase):
         self.late = INTERVAL + 2 * late
         self.town.run(2.0)
 
+    def rest(self) -> None:
+        """From now on the reactor is in time."""
+        self.admission.stop()
+        self.admission._seconds = self.town.clock.seconds
+        self.admission.start()
+
     def test_new_ones_wait(self) -> None:
         """New sessions get 503 with Retry-After, the one that is up goes on."""
         self.busy(0.5)
@@ -189,6 +195,9 @@ class OverloadTests(AliceTestCase):
         self.town.run(0.1)
         self.assertEqual(self.alice.responses(request), [])
         self.assertEqual(self.town.limits.counters.overload_dropped, 1)
+        self.town.run(0.2)
+        (event,) = self.town.sink.named("E_MSRPGW_OVERLOAD")
+        self.assertEqual(event["refused"], 1)
 
     def test_late_but_not_to_be_refused(self) -> None:
         """A copy of what is under way; what is no MESSAGE is not let go of either."""
@@ -266,10 +275,7 @@ class OverloadTests(AliceTestCase):
     def test_short_waits(self) -> None:
         """Refusing what would wait keeps waits short; that alone does not end it."""
         self.busy(0.5)
-        self.late = 0.0
-        self.admission.stop()
-        self.admission._seconds = self.town.clock.seconds
-        self.admission.start()
+        self.rest()
         for _ in range(30):
             self.assertTrue(self.come_late(self.asked()))
             self.town.run(0.1)
@@ -279,10 +285,7 @@ class OverloadTests(AliceTestCase):
 
     def test_over(self) -> None:
         self.busy(0.5)
-        self.late = 0.0
-        self.admission.stop()
-        self.admission._seconds = self.town.clock.seconds
-        self.admission.start()
+        self.rest()
         self.town.run(2.0)
         self.assertFalse(self.admission.overload.active)
         carol = WireMsrp(self.town, "carol", "192.0.2.3")

@@ -20,15 +20,14 @@ from tests.support import Host, Network
 class FakeSocket:
     """A UDP socket with a queue of errors."""
 
+    cuts = True  # whether the kernel knows UDP_SEGMENT
+
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, object]] = []
         self.errors: list[tuple[bytes, list[tuple[int, int, bytes]], int, object]] = []
         self.incoming: list[tuple[bytes, object] | OSError] = []
         self.send_errors: list[int] = []
         self.calls = 0  # that sent many
-
-    family = socket.AF_INET
-    cuts = True  # whether the kernel knows UDP_SEGMENT
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         """It is set."""
@@ -338,7 +337,7 @@ class RefusalTests(PortTestCase):
 
     def ask_kernel(self) -> None:
         """The port is told what the kernel can do."""
-        self.port.with_errors(self.socket)  # type: ignore[arg-type]
+        self.port.with_errors(self.port.socket)
 
     def refuse(self, *answers: bytes, address: tuple[str, int] = ("10.0.0.1", 2)) -> None:
         """What gets these answers comes, and there is no room for it."""
