@@ -5,13 +5,14 @@ ready, hears it in its next round, takes the question back, and has the socket w
 calls and a round through the reactor for each write to a socket that was ready all along.  Here
 each socket that was written to in a turn tries once by itself when the turn is over, and goes the
 usual way only with what the kernel does not take.  What one turn writes to a socket is gathered as
-before, and a message costs a tenth less.
+before, and a message costs a tenth less.  How they get their turns: see ``poller``.
 
 Sockets that somebody opened for us, as systemd does, are taken where they are what is asked for.
 
-Imports nothing of msrpgw but ``systemd``.
+Imports nothing of msrpgw but ``poller`` and ``systemd``.
 """
 
+import select
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.logger import Logger
 from zope.interface import directlyProvides, providedBy
 
+from msrpgw.poller import Poller, Turn
 from msrpgw.systemd import Bound
 
 _log = Logger()
@@ -110,33 +112,6 @@ class _Connector(tcp.Connector):
         return _Client(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]
 
 
-class _Turn:
-    """What was written to in this turn of the reactor."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._call_later = reactor.callLater
-        self._written: dict[_Prompt, None] = {}
-        self._writing = False
-
-    def write_later(self, connection: _Prompt) -> bool:
-        """Have a socket write when the turn is over; False if it is."""
-        if self._writing:
-            return False
-        if not self._written:
-            self._call_later(0, self._write_all)
-        self._written[connection] = None
-        return True
-
-    def _write_all(self) -> None:
-        written, self._written = self._written, {}
-        self._writing = True
-        try:
-            for each in written:
-                each.write_now()
-        finally:
-            self._writing = False
-
-
 class PromptReactor:
     """Another reactor in all but its TCP sockets, and in that it takes sockets which are open."""
 
@@ -145,9 +120,11 @@ class PromptReactor:
         self._reactor = reactor
         self._inherited = dict(inherited)
         # What each connection asks for several times: by ``__getattr__`` it were 1 % of a set-up.
-        self.write_later = _Turn(reactor).write_later
-        self.addReader, self.removeReader = reactor.addReader, reactor.removeReader
-        self.addWriter, self.removeWriter = reactor.addWriter, reactor.removeWriter
+        turn = Turn(reactor)
+        self.write_later = turn.write_later
+        poller = Poller(reactor, turn) if hasattr(select, "epoll") else reactor
+        self.addReader, self.removeReader = poller.addReader, poller.removeReader
+        self.addWriter, self.removeWriter = poller.addWriter, poller.removeWriter
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet import udp
@@ -31,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from msrpgw.line import Line, Patience
+from msrpgw.poller import Writer
 from msrpgw.sockets import PromptReactor
 
 _log = Logger()
@@ -91,6 +93,9 @@ class _IcmpPort(udp.Port):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
         self._clock = IReactorTime(self.reactor)
+        self._write_later: Callable[[Writer], bool] = _never
+        if isinstance(self.reactor, PromptReactor):
+            self._write_later = self.reactor.write_later
         # Datagrams are copied out of it: in a block as large as the largest, as ``recvfrom`` makes
         # one for each, what is kept of one pins a page, and holes of 64 KiB are left between them.
         # That was 33 MB of 54 after some minutes, and growing.
@@ -236,10 +241,11 @@ class _IcmpPort(udp.Port):
         self._outgoing.append((datagram, addr))
 
     def _send_soon(self) -> None:
-        if not self._outgoing and not self._refusals:
-            self._clock.callLater(0, self._send_all)
+        if not self._outgoing and not self._refusals and not self._write_later(self):
+            self._clock.callLater(0, self.write_now)
 
-    def _send_all(self) -> None:
+    def write_now(self) -> None:
+        """The turn is over: send what there is."""
         outgoing, self._outgoing = self._outgoing, []
         for datagram, address in outgoing:
             self._send(datagram, address)
@@ -300,7 +306,7 @@ class _IcmpPort(udp.Port):
             each.clear()
         self._waiting_bytes = 0
         if self.connected:
-            self._send_all()
+            self.write_now()
         return super().stopListening()  # type: ignore[no-untyped-call]
 
     def _read_errors(self) -> None:
@@ -347,6 +353,11 @@ def listen_udp(
         made.startListening()  # type: ignore[no-untyped-call]
         return made
     return IReactorUDP(reactor).listenUDP(port, protocol, interface, MAX_DATAGRAM)
+
+
+def _never(writer: Writer) -> bool:
+    """Nobody says when the turn is over."""
+    return False
 
 
 def waits(port: object) -> float:
