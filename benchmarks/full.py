@@ -115,6 +115,7 @@ def of_hot_path(place: Room, extent: Extent) -> Section:
         )
         for row in rows
     ]
+    targets.append(at_most("of these messages refused or lost", sum(r.harmed for r in rows), 0))
     driver = max(median(row.gateway, "driver_us") for row in rows if not row.load.rate)
     note = (
         "CPU of a message, user and system, over 50 sessions that are up; 50 under way at"

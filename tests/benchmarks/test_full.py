@@ -32,7 +32,9 @@ class SectionTests(SynchronousTestCase):
             self.assertEqual(len(row), len(section.table.columns), row)
         return {each.what: each.met for each in section.targets}
 
-    def fake_hot_path(self, gateway: float = 150.0) -> list[tuple[Load, Setting, int]]:
+    def fake_hot_path(
+        self, gateway: float = 150.0, lost: int = 0
+    ) -> list[tuple[Load, Setting, int]]:
         """What would be measured."""
         asked: list[tuple[Load, Setting, int]] = []
 
@@ -45,7 +47,7 @@ class SectionTests(SynchronousTestCase):
             with_kamailio: bool = False,
         ) -> list[Row]:
             asked.extend((load, setting, sessions) for load in loads)
-            floor, found = [OUTCOME] * runs, [outcome(cpu_us=gateway)] * runs
+            floor, found = [OUTCOME] * runs, [outcome(cpu_us=gateway, lost=lost)] * runs
             return [Row(setting, sessions, load, floor, found) for load in loads]
 
         self.patch(full, "hot_path", hot_path)
@@ -55,14 +57,19 @@ class SectionTests(SynchronousTestCase):
         asked = self.fake_hot_path()
         section = full.of_hot_path(PLACE, EXTENT)
         verdicts = self.verdicts(section)
-        self.assertEqual(len(verdicts), 16)
+        self.assertEqual(len(verdicts), 17)
         self.assertEqual(set(verdicts.values()), {True})
         self.assertIn("CPU to the floor's: msrp->page, tcp, 5000/s", verdicts)
         self.assertEqual({setting.transport for _, setting, _ in asked}, {"udp", "tcp"})
         self.assertEqual(section.figures["cost"]["udp page2msrp saturation"], [100.0, 150.0])
         self.assertIn("10 µs a message: it could do 100000 a second", section.table.note)
+        harmed = "of these messages refused or lost"
         self.fake_hot_path(201.0)
-        self.assertEqual(set(self.verdicts(full.of_hot_path(PLACE, EXTENT)).values()), {False})
+        verdicts = self.verdicts(full.of_hot_path(PLACE, EXTENT))
+        self.assertEqual([what for what, met in verdicts.items() if met], [harmed])
+        self.fake_hot_path(lost=1)
+        verdicts = self.verdicts(full.of_hot_path(PLACE, EXTENT))
+        self.assertEqual([what for what, met in verdicts.items() if not met], [harmed])
 
     def test_variations(self) -> None:
         asked = self.fake_hot_path()

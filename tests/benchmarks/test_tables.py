@@ -1,11 +1,14 @@
 """Results for people."""
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.bench import as_json, show
-from benchmarks.hot_path import Load, Row, load_of
+from benchmarks.driving import Outcome
+from benchmarks.hot_path import Load, Row, load_of, measure
 from benchmarks.machine import LOOKS, machine, paces, processor
 from benchmarks.subjects import Setting
 from benchmarks.tables import Table, Target, at_least, at_most, render
@@ -76,6 +79,7 @@ class RowTests(SynchronousTestCase):
         for part in ("page->msrp  udp  saturation", "1.90  (1.90 to 1.90)", "   met"):
             self.assertIn(part, line)
         self.assertTrue(show(self.row(gateway=201.0)).endswith("MISSED"))
+        self.assertTrue(show(self.row(unanswered=1)).endswith("MISSED"))
 
     def test_json(self) -> None:
         self.assertIn('"ratio": 1.9,', as_json(self.row()))
@@ -86,10 +90,25 @@ class RowTests(SynchronousTestCase):
         self.assertIn("the driver was the bottleneck", remark)
         [remark] = self.row(accepted_later=3).remarks()
         self.assertIn("6 MESSAGEs were answered 202", remark)
+        [remark] = self.row(refused=1, lost=1).remarks()
+        self.assertIn("4 messages were refused or lost", remark)
         [remark] = self.row(rate=5000).remarks()
         self.assertIn("did not keep up", remark)
         [remark] = self.row(held_ms=120.0).remarks()
         self.assertIn("not quiet: the driver was at most 120 ms late", remark)
+
+    def test_what_a_fixed_rate_loses_is_counted(self) -> None:
+        """In a closed loop it would end all, as nothing can be lost there."""
+        asked: list[dict[str, Any]] = []
+
+        def flow(**arguments: Any) -> Outcome:
+            asked.append(arguments)
+            return outcome()
+
+        subject: Any = SimpleNamespace(name="gateway", driver=SimpleNamespace(flow=flow))
+        for rate in (0, 500):
+            measure(subject, load_of("both", rate), 50)
+        self.assertEqual([each["drain"] for each in asked], [0, 2])
 
     def test_loads(self) -> None:
         self.assertEqual(load_of("both", 0), Load("both"))
