@@ -8,13 +8,16 @@ So many requests are served in one turn of the reactor, that others have theirs.
 read, or nobody knew for how long it has waited, and senders would repeat it.  What ends something,
 as a response does, need not stand in line.
 
-Pure: imports nothing of msrpgw; turns come from the reactor handed in.
+Pure: imports ``turn`` alone; turns come from the reactor handed in.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+
+from msrpgw.turn import Ending, never
 
 _log = Logger()
 
@@ -64,11 +67,18 @@ class Line:
     """Who has kept requests, each once.  One for each wire, owned by who reads that wire."""
 
     __slots__ = (
-        *("_began", "_clock", "_held", "_kept", "_patience", "_rate", "_refusals", "_room"),
-        *("_scheduled", "_waiters"),
+        *("_at_turn_end", "_began", "_clock", "_held", "_kept", "_patience", "_rate", "_refusals"),
+        *("_room", "_scheduled", "_waiters"),
     )
 
-    def __init__(self, clock: IReactorTime, patience: Patience) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        patience: Patience,
+        at_turn_end: Callable[[Ending], bool] = never,
+    ) -> None:
+        """``at_turn_end``: as that of ``Turn``."""
+        self._at_turn_end = at_turn_end
         self._clock = clock
         self._patience = patience
         self._waiters: dict[Waiter, int] = {}  # and how many requests each has kept
@@ -102,9 +112,16 @@ class Line:
         if room <= 0:
             return False
         self._room = room - 1
-        if room == 1:
+        if room == AT_ONCE:
+            self._at_turn_end(self)
+        elif room == 1:
             self._schedule()
         return True
+
+    def turn_ended(self) -> None:
+        """The next one has room of its own; one that is scheduled already begins with that."""
+        if not self._scheduled:
+            self._room = AT_ONCE
 
     def take_refusal(self) -> bool:
         """Whether another request may be refused in this turn; it counts as refused."""

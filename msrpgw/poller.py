@@ -1,15 +1,14 @@
 """All our sockets on one epoll (epoll(7)), which is a single descriptor to the reactor.
 
 Twisted puts a context for log lines around each socket's turn, and goes once around its whole loop
-to have said what a turn brought: a twentieth of a message's cost over many connections, and a
-tenth of it where messages come one by one.  Here the reactor gives all sockets that are ready
-their turn at once; and when the last of them has had it, what was written to writes.
+to have written what a turn brought: a twentieth of what a message costs.  Here all sockets that are
+ready have their turn at once; and when the last of them has had it, the turn ends and they write.
 
-Imports nothing of msrpgw.
+Imports nothing of msrpgw but ``turn``.
 """
 
 import select
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IReadDescriptor
@@ -17,6 +16,8 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from msrpgw.turn import Turn
 
 _log = Logger()
 
@@ -28,48 +29,6 @@ _GONE = select.EPOLLHUP | select.EPOLLERR
 
 #: most connections end so; to make a Failure takes longer than to close one
 _DONE = Failure(CONNECTION_DONE)
-
-
-class Writer(Protocol):
-    """Has something to write."""
-
-    def write_now(self) -> None:
-        """The turn is over."""
-
-
-class Turn:
-    """What was written to in this turn, each once."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._call_later = reactor.callLater
-        self._written: dict[Writer, None] = {}
-        self._open = False  # whether somebody will say that it is over
-        self._writing = False
-
-    def write_later(self, writer: Writer) -> bool:
-        """Have somebody write when the turn is over; False if it is."""
-        if self._writing:
-            return False
-        if not self._written and not self._open:
-            self._call_later(0, self.end)
-        self._written[writer] = None
-        return True
-
-    def begin(self) -> None:
-        """``end`` will be called."""
-        self._open = True
-
-    def end(self) -> None:
-        """It is over: all write."""
-        self._open = False
-        written, self._written = self._written, {}
-        self._writing = True
-        for each in written:
-            try:
-                each.write_now()
-            except Exception:
-                _log.failure("a socket could not write; the others go on")
-        self._writing = False
 
 
 @implementer(IReadDescriptor)

@@ -9,12 +9,12 @@ before, and a message costs a tenth less.  How they get their turns: see ``polle
 
 Sockets that somebody opened for us, as systemd does, are taken where they are what is asked for.
 
-Imports nothing of msrpgw but ``poller`` and ``systemd``.
+Imports nothing of msrpgw but ``poller``, ``turn`` and ``systemd``.
 """
 
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet import tcp
@@ -23,8 +23,9 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.logger import Logger
 from zope.interface import directlyProvides, providedBy
 
-from msrpgw.poller import Poller, Turn
+from msrpgw.poller import Poller
 from msrpgw.systemd import Bound
+from msrpgw.turn import Ending, Turn, never
 
 _log = Logger()
 
@@ -49,7 +50,7 @@ class _Prompt(tcp.Connection):
 
     def startWriting(self) -> None:
         """Something is to be written: when the turn is over, or when the reactor says so."""
-        if not self.connected or not self.reactor.write_later(self):
+        if not self.connected or not self.reactor.at_turn_end(self):
             super().startWriting()  # type: ignore[no-untyped-call]
 
     def stopWriting(self) -> None:
@@ -57,8 +58,8 @@ class _Prompt(tcp.Connection):
         self._left = False
         super().stopWriting()  # type: ignore[no-untyped-call]
 
-    def write_now(self) -> None:
-        """Try once; the rest, and any trouble, is for the reactor."""
+    def turn_ended(self) -> None:
+        """Try to write, once; the rest, and any trouble, is for the reactor."""
         if not self.connected or self._wrote_all():
             return
         self._left = True
@@ -121,7 +122,7 @@ class PromptReactor:
         self._inherited = dict(inherited)
         # What each connection asks for several times: by ``__getattr__`` it were 1 % of a set-up.
         turn = Turn(reactor)
-        self.write_later = turn.write_later
+        self.at_turn_end = turn.at_end
         poller = Poller(reactor, turn) if hasattr(select, "epoll") else reactor
         self.addReader, self.removeReader = poller.addReader, poller.removeReader
         self.addWriter, self.removeWriter = poller.addWriter, poller.removeWriter
@@ -161,3 +162,8 @@ class PromptReactor:
 def prompt(reactor: Any, inherited: Mapping[Bound, int] | None = None) -> Any:
     """A reactor whose TCP sockets are prompt; the same one where it has no descriptors."""
     return PromptReactor(reactor, inherited or {}) if IReactorFDSet.providedBy(reactor) else reactor
+
+
+def at_turn_end(reactor: object) -> Callable[[Ending], bool]:
+    """How to have something done at the end of a turn: see ``Turn.at_end``."""
+    return reactor.at_turn_end if isinstance(reactor, PromptReactor) else never

@@ -86,6 +86,27 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(self.line.take(), True)
         self.assertEqual(self.reactor.calls, [])
 
+    def test_each_turn_has_room_of_its_own(self) -> None:
+        """Where somebody says when one is over; who waits then is served first in the next one."""
+        ends: list[Line] = []
+        line = Line(self.reactor, self.patience, lambda ending: not ends.append(ending))  # type: ignore[arg-type, func-returns-value]
+        for _ in range(3):
+            for _ in range(AT_ONCE - 1):
+                self.assertTrue(line.take())
+            self.assertEqual(ends, [line])
+            ends.pop().turn_ended()
+        self.assertEqual(self.reactor.calls, [])
+        waiter = Waiting(line, 10)
+        for _ in range(AT_ONCE):
+            line.take()
+        self.assertFalse(line.take())
+        line.join(waiter, 10)
+        ends.pop().turn_ended()
+        self.assertFalse(line.take())
+        self.reactor.turn()
+        self.assertEqual(waiter.served, [10])
+        self.assertEqual([line.take() for _ in range(AT_ONCE - 9)].count(True), AT_ONCE - 10)
+
     def test_in_turn(self) -> None:
         """One after the other; who has more than a share goes to the end."""
         one, two, three = (Waiting(self.line, count, 20) for count in (50, 21, 10))

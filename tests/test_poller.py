@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from msrpgw import poller
-from msrpgw.poller import Poller, Turn
+from msrpgw.poller import Poller
+from msrpgw.turn import Turn
 
 
 class Reactor(Clock):
@@ -57,7 +58,7 @@ class End:
         self.writes += 1
         return self.on_write()
 
-    def write_now(self) -> None:
+    def turn_ended(self) -> None:
         self.socket.send(b"written")
 
     def readConnectionLost(self, reason: Failure) -> None:
@@ -119,8 +120,8 @@ class TurnTests(PollerTestCase):
         (first, first_peer), (second, second_peer) = self.reading(), self.reading()
 
         def brings() -> None:
-            self.assertTrue(self.turn.write_later(first))
-            self.assertTrue(self.turn.write_later(second))
+            self.assertTrue(self.turn.at_end(first))
+            self.assertTrue(self.turn.at_end(second))
             for peer in (first_peer, second_peer):
                 self.assertRaises(BlockingIOError, peer.recv, 100)
 
@@ -131,45 +132,15 @@ class TurnTests(PollerTestCase):
         self.assertEqual([peer.recv(100) for peer in (first_peer, second_peer)], [b"written"] * 2)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_what_no_turn_brings_is_written_by_the_reactor(self) -> None:
-        end, peer = self.reading()
-        self.turn.write_later(end)
-        self.assertRaises(BlockingIOError, peer.recv, 100)
-        self.reactor.advance(0)
-        self.assertEqual(peer.recv(100), b"written")
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-
     def test_a_turn_writes_what_came_before_it(self) -> None:
         _, peer = self.reading()
         other, others_peer = self.reading()
-        self.turn.write_later(other)
+        self.turn.at_end(other)
         peer.send(b"go")
         self.poller.doRead()
         self.assertEqual(others_peer.recv(100), b"written")
         self.reactor.advance(0)
         self.assertRaises(BlockingIOError, others_peer.recv, 100)
-
-    def test_what_writing_brings_is_not_for_this_turn(self) -> None:
-        end, _ = self.pair()
-        asked: list[bool] = []
-        end.write_now = lambda: asked.append(self.turn.write_later(end))  # type: ignore[method-assign]
-        self.turn.write_later(end)
-        self.reactor.advance(0)
-        self.assertEqual(asked, [False])
-
-    def test_one_that_can_not_write_does_not_keep_others_from_it(self) -> None:
-        (first, _), (second, second_peer) = self.pair(), self.pair()
-
-        def fail() -> None:
-            raise ZeroDivisionError
-
-        first.write_now = fail  # type: ignore[method-assign]
-        self.turn.write_later(first)
-        self.turn.write_later(second)
-        self.reactor.advance(0)
-        self.assertEqual(second_peer.recv(100), b"written")
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertTrue(self.turn.write_later(second))
 
     def test_a_turn_has_an_end(self) -> None:
         """What is ready beyond it waits for the next one; nobody is left out."""

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
+from msrpgw.line import AT_ONCE
 from msrpgw.sip.udp import listen_udp
 from msrpgw.sockets import PromptReactor, _Server, prompt
 from msrpgw.systemd import Bound
@@ -313,6 +314,23 @@ class TurnTests(SynchronousTestCase):
             peer.send(b"request")
             self.ready()
             self.assertEqual((other.recv(100), peer.recv(100)), (b"answer", b"answer"))
+        self.assertEqual(self.noting.getDelayedCalls(), [])
+
+    def test_each_turn_takes_as_many_datagrams(self) -> None:
+        """What a turn has no room for waits; what the one before had room for is no matter."""
+        received: list[bytes] = []
+        protocol = DatagramProtocol()
+        protocol.datagramReceived = lambda data, addr: received.append(data)  # type: ignore[method-assign]
+        port: Any = listen_udp(
+            self.reactor, 0, "127.0.0.1", protocol, lambda data, reason: None, Tolerant()
+        )
+        self.addCleanup(port.stopListening)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            for turn in range(1, 4):
+                for _ in range(AT_ONCE - 1):
+                    peer.sendto(b"request", ("127.0.0.1", port.getHost().port))
+                self.ready()
+                self.assertEqual(len(received), turn * (AT_ONCE - 1))
         self.assertEqual(self.noting.getDelayedCalls(), [])
 
     def test_a_connection_in_the_making_waits_for_the_reactor(self) -> None:

@@ -30,6 +30,7 @@ from msrpgw.msrp.secure import SecureSide
 from msrpgw.msrp.session import Session, SessionListener, SessionState
 from msrpgw.msrp.settings import MsrpSettings
 from msrpgw.msrp.uri import MsrpUri, parse_msrp_uri, split_address
+from msrpgw.sockets import at_turn_end
 from msrpgw.timers import Timers
 from msrpgw.tls.contexts import Tls
 
@@ -78,7 +79,7 @@ class Endpoint:
         self.limits = limits or Limits()
         self.peers = self.limits.connections()  #: how many connections each address has
         #: connections whose requests wait for their turn
-        self.line = Line(IReactorTime(reactor), self.limits)
+        self.line = Line(IReactorTime(reactor), self.limits, at_turn_end(reactor))
         self._reactor = reactor
         self._allow_source = allow_source
         self._port: IListeningPort | None = None

@@ -32,6 +32,7 @@ from msrpgw.sip.sending import OnFailure, Sending, Target, explain_refusal
 from msrpgw.sip.server_transaction import ReplyPath
 from msrpgw.sip.settings import SipSettings
 from msrpgw.sip.stream_source import StreamSource
+from msrpgw.sockets import at_turn_end
 from msrpgw.timers import Timer, Timers
 
 #: bytes that may wait for a peer that does not read; more, and the connection is broken off
@@ -326,7 +327,9 @@ class Streams:
             settings.max_message_size, settings.max_headers, settings.max_line_length
         )
         self.accepting: ServerFactory = _Accepting(self)  #: for listening ports
-        self.line = Line(reactor, limits)  #: connections whose requests wait for their turn
+        self.line = Line(
+            reactor, limits, at_turn_end(reactor)
+        )  #: connections whose requests wait for their turn
         self._usable: dict[Key, Connection] = {}
         self._open: dict[Connection, None] = {}
         self._connecting: dict[Key, Connecting] = {}

@@ -15,7 +15,6 @@ import socket
 import struct
 import sys
 from collections import defaultdict, deque
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet import udp
@@ -32,8 +31,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from msrpgw.line import Line, Patience
-from msrpgw.poller import Writer
-from msrpgw.sockets import PromptReactor
+from msrpgw.sockets import PromptReactor, at_turn_end
 
 _log = Logger()
 
@@ -93,9 +91,7 @@ class _IcmpPort(udp.Port):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
         self._clock = IReactorTime(self.reactor)
-        self._write_later: Callable[[Writer], bool] = _never
-        if isinstance(self.reactor, PromptReactor):
-            self._write_later = self.reactor.write_later
+        self._at_turn_end = at_turn_end(self.reactor)
         # Datagrams are copied out of it: in a block as large as the largest, as ``recvfrom`` makes
         # one for each, what is kept of one pins a page, and holes of 64 KiB are left between them.
         # That was 33 MB of 54 after some minutes, and growing.
@@ -113,7 +109,7 @@ class _IcmpPort(udp.Port):
     def use(self, crowded: Crowded) -> None:
         """Ask this one what is too much."""
         self._crowded = crowded
-        self._line = Line(self._clock, crowded)
+        self._line = Line(self._clock, crowded, self._at_turn_end)
 
     def createInternetSocket(self) -> socket.socket:
         """Ask the kernel for the queue of ICMP errors."""
@@ -241,11 +237,11 @@ class _IcmpPort(udp.Port):
         self._outgoing.append((datagram, addr))
 
     def _send_soon(self) -> None:
-        if not self._outgoing and not self._refusals and not self._write_later(self):
-            self._clock.callLater(0, self.write_now)
+        if not self._outgoing and not self._refusals and not self._at_turn_end(self):
+            self._clock.callLater(0, self.turn_ended)
 
-    def write_now(self) -> None:
-        """The turn is over: send what there is."""
+    def turn_ended(self) -> None:
+        """Send what there is."""
         outgoing, self._outgoing = self._outgoing, []
         for datagram, address in outgoing:
             self._send(datagram, address)
@@ -306,7 +302,7 @@ class _IcmpPort(udp.Port):
             each.clear()
         self._waiting_bytes = 0
         if self.connected:
-            self.write_now()
+            self.turn_ended()
         return super().stopListening()  # type: ignore[no-untyped-call]
 
     def _read_errors(self) -> None:
@@ -353,11 +349,6 @@ def listen_udp(
         made.startListening()  # type: ignore[no-untyped-call]
         return made
     return IReactorUDP(reactor).listenUDP(port, protocol, interface, MAX_DATAGRAM)
-
-
-def _never(writer: Writer) -> bool:
-    """Nobody says when the turn is over."""
-    return False
 
 
 def waits(port: object) -> float:

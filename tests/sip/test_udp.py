@@ -379,7 +379,7 @@ class RefusalTests(PortTestCase):
 
     def ends_of_turn(self) -> int:
         """How many times the port was told to send."""
-        return [call.func for call in self.clock.getDelayedCalls()].count(self.port.write_now)
+        return [call.func for call in self.clock.getDelayedCalls()].count(self.port.turn_ended)
 
     def test_as_many_as_one_call_takes(self) -> None:
         """No more datagrams, nor bytes, than the kernel would cut."""
