@@ -48,6 +48,18 @@ class _Prompt(tcp.Connection):
             return super().doRead()  # it meets it again
         return self._dataReceived(bytes(_incoming[:size]))
 
+    def write(self, data: bytes) -> None:
+        """Take what is to be written; ask a producer to pause when that is too much."""
+        gathered: list[bytes] = self._tempDataBuffer
+        if self._tempDataLen + len(data) > self.bufferSize or self.dataBuffer or self.TLS:
+            super().write(data)  # type: ignore[no-untyped-call]
+        elif self.connected and not self._writeDisconnected and data:
+            # All that is left of the general case, which is 3 % of a message over TCP.
+            gathered.append(data)
+            self._tempDataLen += len(data)
+            if len(gathered) == 1:
+                self.startWriting()
+
     def startWriting(self) -> None:
         """Something is to be written: when the turn is over, or when the reactor says so."""
         if not self.connected or not self.reactor.at_turn_end(self):

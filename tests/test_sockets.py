@@ -69,7 +69,7 @@ class Talker(Protocol):
 
     def __init__(self, received: Any) -> None:
         self.received = received
-        self.resumed = 0
+        self.paused = self.resumed = 0
         self.lost = False
 
     def dataReceived(self, data: bytes) -> None:
@@ -79,7 +79,7 @@ class Talker(Protocol):
         self.lost = True
 
     def pauseProducing(self) -> None:
-        pass
+        self.paused += 1
 
     def stopProducing(self) -> None:
         pass
@@ -229,6 +229,26 @@ class TurnTests(SynchronousTestCase):
             self.ready()
         self.assertEqual(taken, len(many))
         self.assertEqual(talker.resumed, 1)
+
+    def test_a_producer_is_to_pause_when_much_waits(self) -> None:
+        """At each write from there on; not when that was written."""
+        server, peer, talker = self.connect(None)
+        server.registerProducer(talker, True)
+        paused = []
+        for size in (server.bufferSize - 1, 1, 1, 1):
+            server.write(b"x" * size)
+            paused.append(talker.paused)
+        self.assertEqual(paused, [0, 0, 1, 2])
+        self.turn()
+        self.assertEqual((len(peer.recv(100_000)), talker.resumed), (server.bufferSize + 2, 1))
+        server.write(b"x")
+        self.assertEqual(talker.paused, 2)
+
+    def test_what_is_written_to_nobody(self) -> None:
+        server, _, _ = self.connect(None)
+        server.connectionLost(Failure(ConnectionDone()))
+        server.write(b"late")
+        self.assertEqual(server._tempDataBuffer, [])
 
     def test_the_kernel_takes_a_part_of_little(self) -> None:
         little = bytes(range(250)) * 200
