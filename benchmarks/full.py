@@ -185,9 +185,10 @@ def of_cycles(place: Room, extent: Extent) -> Section:
     for way, runs in found.items():
         closed, arriving = [each.closed for each in runs], [each.arriving for each in runs]
         everything += closed + arriving
+        floor = [each.floor for each in runs]
         name = f"session for one message, {ARROWS[way]}"
-        rows.append(_cycle_cells(f"{name}, {lifecycle.TOGETHER} at a time", closed))
-        rows.append(_cycle_cells(f"{name}, {lifecycle.ARRIVING:,} a second", arriving))
+        rows.append(_cycle_cells(f"{name}, {lifecycle.TOGETHER} at a time", closed, floor))
+        rows.append(_cycle_cells(f"{name}, {lifecycle.ARRIVING:,} a second", arriving, floor))
         what = f"sessions that one core sets up, uses once and ends in a second, {ARROWS[way]}"
         targets.append(at_least(what, 1e6 / median(closed, "cpu_us"), lifecycle.ARRIVING))
         for outcomes, load in (
@@ -197,7 +198,7 @@ def of_cycles(place: Room, extent: Extent) -> Section:
             harmed = sum(each.harmed for each in outcomes)
             targets.append(at_most(f"of these failed or lost, {load}, {ARROWS[way]}", harmed, 0))
     bursts = list(lifecycle.burst(place, extent.runs))
-    rows.append(_cycle_cells("message of 100 at once into a new session", bursts))
+    rows.append(_cycle_cells("message of 100 at once into a new session", bursts, []))
     note = (
         "A fresh connection and dialog each, ended by the MSRP user's BYE."
         f" {lifecycle.TOGETHER} at a time: a new one when one is over."
@@ -205,17 +206,23 @@ def of_cycles(place: Room, extent: Extent) -> Section:
         " whatever becomes of the others, each from when it was due: one that was refused, whose"
         " message was lost or that did not end has failed. By CPU: a second divided by the CPU of"
         " one, so what one core could do; as driven: how many there were, which the driver, the"
-        " network and waiting for one another limit, too. The CPU of a burst's message includes"
-        " its share of the session." + quiet(everything)
+        " network and waiting for one another limit, too. The floor can't set up sessions: what its"
+        " message costs at saturation, the same way and in the same run, is the measure. The CPU of"
+        " a burst's message includes its share of the session." + quiet(everything)
     )
-    columns = ("", "CPU µs", "a second of one core, by CPU", "a second, as driven", "p99 ms")
+    columns = (
+        *("", "CPU µs", "messages of the floor", "a second of one core, by CPU"),
+        *("a second, as driven", "p99 ms"),
+    )
     return Section(Table("Set-up and tear-down", note, (*columns, "failed or lost"), rows), targets)
 
 
-def _cycle_cells(name: str, outcomes: list[Outcome]) -> list[str]:
+def _cycle_cells(name: str, outcomes: list[Outcome], floor: list[Outcome]) -> list[str]:
+    costs = [each.cpu_us for each in outcomes]
+    ratio = str(ratios(costs, [each.cpu_us for each in floor])) if floor else ""
     cost = median(outcomes, "cpu_us")
     return [
-        *(name, f"{cost:.0f}", f"{1e6 / cost:.0f}", f"{median(outcomes, 'rate'):.0f}"),
+        *(name, f"{cost:.0f}", ratio, f"{1e6 / cost:.0f}", f"{median(outcomes, 'rate'):.0f}"),
         *(f"{median(outcomes, 'p99_ms'):.1f}", str(sum(each.harmed for each in outcomes))),
     ]
 

@@ -16,6 +16,7 @@ from benchmarks.subjects import Room, Subject, running
 
 IDLE_SECONDS = 5.0
 FEW = 100  #: sessions that many are compared with
+WINDOW = 50  #: connections of the floor, and its messages under way
 #: descriptors that a process needs besides those of its sessions
 SPARE = 500
 WAYS = ("page2msrp", "msrp2page")
@@ -39,6 +40,7 @@ class Cycles(NamedTuple):
 
     closed: Outcome  #: so many at a time
     arriving: Outcome  #: so many a second
+    floor: Outcome  #: a message of the floor's at saturation, the same way
 
 
 class Crowd(NamedTuple):
@@ -84,20 +86,23 @@ def cycles(room: Room, runs: int, count: int) -> Iterator[tuple[str, Cycles]]:
     """
     for run in range(runs):
         ways = WAYS[:: -1 if run % 2 else 1]
-        with running("gateway", room) as gateway:
+        with running("floor", room) as floor, running("gateway", room) as gateway:
+            floor.driver.open(WINDOW)
             cycle = gateway.driver.cycle
             for way in ways:
                 cycle(way=way, messages=COLD, warmup=1, window=TOGETHER, drain=DRAIN)
-            closed = {
-                way: cycle(way=way, messages=count, warmup=count // 8, window=TOGETHER, drain=DRAIN)
-                for way in ways
-            }
+            closed, messages = {}, {}
+            for way in ways:
+                closed[way] = cycle(
+                    way=way, messages=count, warmup=count // 8, window=TOGETHER, drain=DRAIN
+                )
+                messages[way] = floor.driver.flow(**load_of(way, 0)._asdict())
             for way in ways:
                 many = int(ARRIVING * ARRIVAL)
                 arriving = cycle(
                     way=way, messages=many, warmup=many // 10, rate=ARRIVING, drain=DRAIN
                 )
-                yield way, Cycles(closed[way], arriving)
+                yield way, Cycles(closed[way], arriving, messages[way])
 
 
 def burst(room: Room, runs: int) -> Iterator[Outcome]:

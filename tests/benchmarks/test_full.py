@@ -93,10 +93,11 @@ class SectionTests(SynchronousTestCase):
 
     def test_cycles(self) -> None:
         # A core is what counts, not how many the closed loop came to.
+        floor = outcome(cpu_us=67.0)
         dear, cheap = outcome(cpu_us=670.0, rate=1600.0), outcome(cpu_us=660.0, rate=1400.0)
         runs = [
-            ("page2msrp", Cycles(dear, outcome(refused=2, unanswered=1, cpu_us=700.0))),
-            ("msrp2page", Cycles(cheap, outcome(waited=0.3))),
+            ("page2msrp", Cycles(dear, outcome(refused=2, unanswered=1, cpu_us=700.0), floor)),
+            ("msrp2page", Cycles(cheap, outcome(waited=0.3), floor)),
         ]
         self.patch(lifecycle, "cycles", lambda *arguments: iter(runs))
         self.patch(lifecycle, "burst", lambda *arguments: iter([outcome(unanswered=4)]))
@@ -116,7 +117,10 @@ class SectionTests(SynchronousTestCase):
         )
         self.assertEqual(
             [row[1:] for row in section.table.rows[:2]],
-            [["670", "1493", "1600", "3.0", "0"], ["700", "1429", "2000", "3.0", "3"]],
+            [
+                ["670", "10.00 (10.00 to 10.00)", "1493", "1600", "3.0", "0"],
+                ["700", "10.45 (10.45 to 10.45)", "1429", "2000", "3.0", "3"],
+            ],
         )
         self.assertEqual([row[-1] for row in section.table.rows], ["0", "3", "0", "0", "4"])
         self.assertIn("**The machine was not quiet**", section.table.note)

@@ -1,6 +1,7 @@
 """In which order sessions come and go, and few and many take turns."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -21,6 +22,9 @@ class FakeDriver:
     def __init__(self, name: str, asked: list[tuple[str, dict[str, Any]]]) -> None:
         self._name = name
         self._asked = asked
+
+    def open(self, sessions: int) -> None:
+        pass
 
     def flow(self, **arguments: Any) -> Outcome:
         self._asked.append((self._name, arguments))
@@ -52,8 +56,15 @@ class CyclesTests(SynchronousTestCase):
         found = list(cycles(PLACE, 2, 4000))
         there, back = "page2msrp", "msrp2page"
         self.assertEqual([way for way, _ in found], [there, back, back, there])
-        loads = [load for _, load in asked]
+        loads = [load for name, load in asked if name == "gateway"]
         self.assertEqual([load["way"] for load in loads], 3 * [there, back] + 3 * [back, there])
+        # The floor's message beside each: a neighbour in time.
+        neighbours = [
+            (before["messages"], after["way"])
+            for (_, before), (name, after) in itertools.pairwise(asked)
+            if name == "floor"
+        ]
+        self.assertEqual(neighbours, [(4000, way) for way in (there, back, back, there)])
         for first in (0, 6):
             counts = [load["messages"] for load in loads[first : first + 6]]
             self.assertEqual(counts, [2000, 2000, 4000, 4000, 4500, 4500])
