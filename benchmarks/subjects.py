@@ -243,17 +243,10 @@ def _ready(name: str, ports: Ports, log: Path) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def running(
-    name: str,
-    room: Room,
-    setting: Setting = DEFAULTS,
-    wrap: Callable[[list[str]], list[str]] = list,
-) -> Iterator[Subject]:
-    """Run floor, gateway or kamailio, and its driver.  ``wrap``: makes another command of it.
-
-    Raises BenchError when it does not start.
-    """
+def _start(
+    name: str, room: Room, setting: Setting, wrap: Callable[[list[str]], list[str]]
+) -> tuple[subprocess.Popen[bytes], Place, Path]:
+    """Start it on free ports.  Raises BenchError when it does not come up."""
     place = room.place(setting)
     command = wrap(COMMANDS[name](setting, place))
     log = place.state / f"{name}.log"
@@ -267,12 +260,36 @@ def running(
             cwd=place.state,
             env={**os.environ, "PYTHONPATH": path},
         )
+    limit = time.monotonic() + START_TIMEOUT
     try:
-        limit = time.monotonic() + START_TIMEOUT
         while not _ready(name, place.ports, log):
             if process.poll() is not None or time.monotonic() > limit:
                 raise BenchError(f"{name} did not start:\n{log.read_text(errors='replace')}")
             time.sleep(0.02)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process, place, log
+
+
+@contextlib.contextmanager
+def running(
+    name: str,
+    room: Room,
+    setting: Setting = DEFAULTS,
+    wrap: Callable[[list[str]], list[str]] = list,
+) -> Iterator[Subject]:
+    """Run floor, gateway or kamailio, and its driver.  ``wrap``: makes another command of it.
+
+    Raises BenchError when it does not start.
+    """
+    try:
+        process, place, log = _start(name, room, setting, wrap)
+    except BenchError:
+        # A port that was free may be a connection's by now.
+        process, place, log = _start(name, room, setting, wrap)
+    try:
         if name == "kamailio":
             time.sleep(0.3)  # its children come after its sockets
         pids = ",".join(map(str, processes.family(process.pid)))
