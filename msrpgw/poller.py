@@ -4,7 +4,7 @@ Twisted puts a context for log lines around each socket's turn, and goes once ar
 to have written what a turn brought: a twentieth of what a message costs.  Here all sockets that are
 ready have their turn at once; and when the last of them has had it, the turn ends and they write.
 
-Imports nothing of msrpgw but ``turn``.
+Can be imported, but not used, where there is no epoll.  Imports nothing of msrpgw but ``turn``.
 """
 
 import select
@@ -24,8 +24,9 @@ _log = Logger()
 #: sockets that have their turn before the reactor looks at its clock
 AT_ONCE = 512
 
-_READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
-_GONE = select.EPOLLHUP | select.EPOLLERR
+# Those of epoll are the same numbers, but only Linux has them.
+_READ, _WRITE = select.POLLIN, select.POLLOUT
+_GONE = select.POLLHUP | select.POLLERR
 
 #: most connections end so; to make a Failure takes longer than to close one
 _DONE = Failure(CONNECTION_DONE)

@@ -327,9 +327,8 @@ class Streams:
             settings.max_message_size, settings.max_headers, settings.max_line_length
         )
         self.accepting: ServerFactory = _Accepting(self)  #: for listening ports
-        self.line = Line(
-            reactor, limits, at_turn_end(reactor)
-        )  #: connections whose requests wait for their turn
+        #: connections whose requests wait for their turn
+        self.line = Line(reactor, limits, at_turn_end(reactor))
         self._usable: dict[Key, Connection] = {}
         self._open: dict[Connection, None] = {}
         self._connecting: dict[Key, Connecting] = {}
